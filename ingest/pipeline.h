@@ -1,0 +1,46 @@
+/*
+ * pipeline.h: how one document gets in: text -> chunks -> embeddings (those already paid for are
+ * used again) -> one transaction -> whoever mirrors the vault is told.
+ */
+#ifndef INGEST_PIPELINE_H
+#define INGEST_PIPELINE_H
+
+#include "ingest/embed.h"
+#include "storage/vault.h"
+
+/* Told after each commit, by the thread that wrote. Not called for a write that failed. */
+struct vault_listener {
+    void (*written)(void *arg, const struct document_write *write,
+                    const struct write_result *result);
+    void (*deleted)(void *arg, const struct write_result *result);
+    void *arg;
+};
+
+struct pipeline {
+    struct pool *pool;
+    struct embedder *embedder;
+    struct vault_listener listener;
+};
+
+struct document_input {
+    const char *source, *repository, *path;
+    const char *content; /* valid UTF-8 without NUL: checked, ERR_INVALID names the field */
+    size_t content_length;
+    const char *sha;        /* NULL: the git blob hash of the content */
+    const char *metadata;   /* JSON text or NULL */
+    const float *embedding; /* the document's own embedding (one chunk, the whole), or NULL */
+};
+
+struct ingest_counts {
+    size_t chunks, embedded, reused;
+};
+
+/* Checks, chunks, embeds and writes. counts may be NULL. Errors: ERR_INVALID with the field:
+ * source, repository, path (empty, absolute, a part "." or "..", NUL or control characters, over
+ * 4,096 bytes), content (empty, not UTF-8, NUL), embedding (not finite, zero). */
+int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
+                 struct write_result *result, struct ingest_counts *counts, struct error *err);
+
+int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err);
+
+#endif

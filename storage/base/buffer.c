@@ -1,0 +1,83 @@
+#include "storage/base/buffer.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool reserve(struct buffer *buffer, size_t more)
+{
+    if (buffer->failed) return false;
+    if (more > SIZE_MAX / 4 || buffer->length > SIZE_MAX / 4) {
+        buffer->failed = true;
+        return false;
+    }
+    const size_t wanted = buffer->length + more + 1;
+    if (wanted <= buffer->capacity) return true;
+    size_t capacity = buffer->capacity < 64 ? 64 : buffer->capacity * 2;
+    if (capacity < wanted) capacity = wanted;
+    char *data = realloc(buffer->data, capacity);
+    if (data == NULL) {
+        buffer->failed = true;
+        return false;
+    }
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
+void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+{
+    if (!reserve(buffer, length)) return;
+    if (length > 0) memcpy(buffer->data + buffer->length, bytes, length);
+    buffer->length += length;
+    buffer->data[buffer->length] = '\0';
+}
+
+void buffer_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void buffer_format(struct buffer *buffer, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    const int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length >= 0 && reserve(buffer, (size_t)length)) {
+        vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
+        buffer->length += (size_t)length;
+    } else {
+        buffer->failed = true;
+    }
+    va_end(again);
+}
+
+void buffer_clear(struct buffer *buffer)
+{
+    buffer->length = 0;
+    buffer->failed = false;
+    if (buffer->data != NULL) buffer->data[0] = '\0';
+}
+
+void buffer_free(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){0};
+}
+
+char *buffer_take(struct buffer *buffer)
+{
+    if (!buffer->failed && buffer->data == NULL) buffer_append(buffer, "", 0);
+    char *data = buffer->data;
+    if (buffer->failed) {
+        free(data);
+        data = NULL;
+    }
+    *buffer = (struct buffer){0};
+    return data;
+}

@@ -1,0 +1,35 @@
+#include "storage/base/digest.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* libcrypto fails here only when memory runs out or the algorithm was configured away; there is no
+ * answer a caller could give that would be right. */
+static void require(int ok)
+{
+    if (ok != 1) {
+        fputs("tekupdb: libcrypto could not compute a hash\n", stderr);
+        abort();
+    }
+}
+
+void digest_sha256(const void *bytes, size_t length, uint8_t out[SHA256_SIZE])
+{
+    require(EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL));
+}
+
+void digest_git_blob(const void *bytes, size_t length, char out[GIT_SHA_HEX])
+{
+    uint8_t digest[20];
+    char header[32];
+    const int header_length = snprintf(header, sizeof(header), "blob %zu", length) + 1;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    require(context != NULL);
+    require(EVP_DigestInit_ex(context, EVP_sha1(), NULL));
+    require(EVP_DigestUpdate(context, header, (size_t)header_length));
+    require(EVP_DigestUpdate(context, bytes, length));
+    require(EVP_DigestFinal_ex(context, digest, NULL));
+    EVP_MD_CTX_free(context);
+    for (int i = 0; i < 20; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}

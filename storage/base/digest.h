@@ -1,0 +1,18 @@
+/* digest.h: the hashes that documents and chunks are known by. */
+#ifndef STORAGE_BASE_DIGEST_H
+#define STORAGE_BASE_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SHA256_SIZE = 32, GIT_SHA_HEX = 41 };
+
+/* SHA-256 (FIPS 180-4) of length bytes. */
+void digest_sha256(const void *bytes, size_t length, uint8_t out[SHA256_SIZE]);
+
+/* The object name git gives a file with this content: hexadecimal SHA-1 of "blob <length>\0" and
+ * the content, NUL-terminated. A document read from a directory so has the same `sha` as the same
+ * file read through the GitHub API. */
+void digest_git_blob(const void *bytes, size_t length, char out[GIT_SHA_HEX]);
+
+#endif

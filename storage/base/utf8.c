@@ -1,0 +1,38 @@
+#include "storage/base/utf8.h"
+
+static int continuation(unsigned char byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+size_t utf8_sequence(const unsigned char *text, size_t length)
+{
+    if (length == 0) return 0;
+    const unsigned char lead = text[0];
+    if (lead < 0x80) return 1;
+    if (lead < 0xc2) return 0; /* a continuation byte, or an overlong form of ASCII */
+    if (lead < 0xe0) return length >= 2 && continuation(text[1]) ? 2 : 0;
+    if (lead < 0xf0) {
+        if (length < 3 || !continuation(text[1]) || !continuation(text[2])) return 0;
+        if (lead == 0xe0 && text[1] < 0xa0) return 0;  /* overlong */
+        if (lead == 0xed && text[1] >= 0xa0) return 0; /* surrogate */
+        return 3;
+    }
+    if (lead > 0xf4) return 0;
+    if (length < 4 || !continuation(text[1]) || !continuation(text[2]) || !continuation(text[3]))
+        return 0;
+    if (lead == 0xf0 && text[1] < 0x90) return 0;  /* overlong */
+    if (lead == 0xf4 && text[1] >= 0x90) return 0; /* above U+10FFFF */
+    return 4;
+}
+
+size_t utf8_valid_prefix(const char *text, size_t length)
+{
+    size_t at = 0;
+    while (at < length) {
+        const size_t step = utf8_sequence((const unsigned char *)text + at, length - at);
+        if (step == 0) break;
+        at += step;
+    }
+    return at;
+}

@@ -1,0 +1,15 @@
+/* utf8.h: what is valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
+#ifndef STORAGE_BASE_UTF8_H
+#define STORAGE_BASE_UTF8_H
+
+#include <stddef.h>
+
+/* Length of the valid sequence that starts at text (1 to 4 bytes), or 0 if there is none in the
+ * first `length` bytes. */
+size_t utf8_sequence(const unsigned char *text, size_t length);
+
+/* Offset of the first byte that is not part of valid UTF-8, or `length` if all of it is. NUL counts
+ * as valid here; PostgreSQL's TEXT cannot hold it, so callers look for it themselves. */
+size_t utf8_valid_prefix(const char *text, size_t length);
+
+#endif

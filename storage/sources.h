@@ -1,0 +1,63 @@
+/*
+ * sources.h: which repositories are to be synced (tekupdb."Source"), and how each of them stands
+ * (vault."VaultSyncStatus"). Same rules as vault.h.
+ */
+#ifndef STORAGE_SOURCES_H
+#define STORAGE_SOURCES_H
+
+#include "storage/pool.h"
+#include "storage/vault.h"
+
+struct source {
+    char *source; /* kind: "local", later "github", "notion", "gdrive" */
+    char *repository;
+    char *config;   /* JSON object: the kind's own settings, {"path": "/srv/docs"} for local */
+    int interval_s; /* seconds between syncs; 0: only on demand */
+    char created_at[TIMESTAMP_SIZE];
+};
+void source_free(struct source *source);
+
+/* Adds it, or changes config and interval of the one that is there; its status becomes `pending`
+ * when it is new. */
+int sources_put(struct pool *pool, const char *source, const char *repository, const char *config,
+                int interval_s, bool *created, struct error *err);
+int sources_get(struct pool *pool, const char *source, const char *repository, struct source *out,
+                struct error *err);
+/* Removes it, its cursor and its status; its documents stay. Errors: ERR_NOT_FOUND. */
+int sources_delete(struct pool *pool, const char *source, const char *repository,
+                   struct error *err);
+int sources_list(struct pool *pool, struct source **sources, size_t *count, struct error *err);
+
+/* ---- VaultSyncStatus ---- */
+
+struct sync_status {
+    char id[DOCUMENT_ID_SIZE];
+    char *source, *repository;
+    char last_sync_at[TIMESTAMP_SIZE];
+    char status[16];     /* pending, in_progress, success, error */
+    char *error_message; /* NULL where there is none */
+    int document_count;
+};
+void sync_status_free(struct sync_status *status);
+
+/* Writes the row, making it where it is missing. lastSyncAt becomes now. documentCount is counted
+ * from the vault's rows when status is success or error, and stays as it is otherwise. */
+int sync_status_set(struct pool *pool, const char *source, const char *repository,
+                    const char *status, const char *error_message, struct error *err);
+
+/* Newest first. */
+int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count,
+                     struct error *err);
+
+/* Called once at start: a row that says in_progress belongs to a daemon that died, since only one
+ * runs on this data. It becomes `error` with a message that says so; *recovered counts them. */
+int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err);
+
+/* ---- Cursors: where a source's last complete sync ended; opaque to storage ---- */
+
+int cursor_get(struct pool *pool, const char *source, const char *repository, char **cursor,
+               struct error *err); /* *cursor NULL where there is none; the caller frees it */
+int cursor_set(struct pool *pool, const char *source, const char *repository, const char *cursor,
+               struct error *err);
+
+#endif

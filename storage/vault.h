@@ -1,0 +1,149 @@
+/*
+ * vault.h: the documents of the vault, their chunks and embeddings, in PostgreSQL.
+ *
+ * Every function leases a connection of its own from the pool, runs in one transaction and may be
+ * called from any thread. Common errors: ERR_UNAVAILABLE (the database is away; nothing was
+ * changed). Strings handed out are UTF-8 and NUL-terminated.
+ */
+#ifndef STORAGE_VAULT_H
+#define STORAGE_VAULT_H
+
+#include "storage/base/digest.h"
+#include "storage/base/error.h"
+#include "storage/pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EMBEDDING_DIM = 1536, DOCUMENT_ID_SIZE = 32, TIMESTAMP_SIZE = 32 };
+
+/* ---- Documents ---- */
+
+struct document {
+    char id[DOCUMENT_ID_SIZE]; /* a cuid */
+    char *source;
+    char *repository;
+    char *path;
+    char *content; /* NULL where it was not asked for */
+    size_t content_length;
+    char *sha;                       /* NULL where the row has none */
+    char *metadata;                  /* JSON text, NULL where the row has none */
+    char created_at[TIMESTAMP_SIZE]; /* ISO 8601, UTC, milliseconds: 2026-11-24T14:20:31.123Z */
+    char updated_at[TIMESTAMP_SIZE];
+};
+void document_free(struct document *document); /* what it points to, not itself */
+
+/* ---- Writing ---- */
+
+struct chunk_write {
+    size_t start, end;         /* byte range of the document's content, end exclusive */
+    uint8_t hash[SHA256_SIZE]; /* of the chunk's bytes */
+    const float *embedding;    /* EMBEDDING_DIM floats, finite, not zero */
+    int64_t embedding_id;      /* out: the id of its row in "VaultEmbedding" */
+};
+
+struct document_write {
+    const char *source, *repository, *path;
+    const char *content; /* valid UTF-8 without NUL */
+    size_t content_length;
+    const char *sha;      /* may be NULL */
+    const char *metadata; /* JSON text, may be NULL */
+    const char *model;    /* the embedding model of the chunks */
+    struct chunk_write *chunks;
+    size_t chunk_count;
+};
+
+struct write_result {
+    char document_id[DOCUMENT_ID_SIZE];
+    bool created;     /* false: the document was there and has been replaced */
+    int64_t *removed; /* embedding ids that are gone; released by write_result_free */
+    size_t removed_count;
+};
+void write_result_free(struct write_result *result);
+
+/* Writes a document, its chunks and embeddings in one transaction: inserts it, or replaces the one
+ * with the same source, repository and path (its id and createdAt stay). */
+int vault_put_document(struct pool *pool, struct document_write *write, struct write_result *result,
+                       struct error *err);
+
+/* Deletes by id. Errors: ERR_NOT_FOUND. */
+int vault_delete_document(struct pool *pool, const char *id, struct write_result *result,
+                          struct error *err);
+
+/* Deletes every document of a repository. */
+int vault_delete_repository(struct pool *pool, const char *source, const char *repository,
+                            size_t *documents, struct write_result *result, struct error *err);
+
+/* ---- Reading ---- */
+
+/* By id, or by its place. Errors: ERR_NOT_FOUND. */
+int vault_get_document(struct pool *pool, const char *id, struct document *document,
+                       struct error *err);
+int vault_find_document(struct pool *pool, const char *source, const char *repository,
+                        const char *path, struct document *document, struct error *err);
+
+/* Documents in order of source, repository and path (compared as bytes), without their content.
+ * Filters may be NULL. `after` is the id of the last document of the page before, or NULL. The
+ * caller frees each document and the array. */
+int vault_list_documents(struct pool *pool, const char *source, const char *repository,
+                         const char *path_prefix, const char *after, size_t limit,
+                         struct document **documents, size_t *count, struct error *err);
+
+enum { FETCH_CONTENT = 1, FETCH_CHUNK = 2 };
+
+/* One row for each embedding id of a search result, in the order given. `found` is false where the
+ * row is gone since. */
+struct passage {
+    bool found;
+    struct document document; /* content only with FETCH_CONTENT */
+    int64_t embedding_id;
+    bool has_range;    /* false for embeddings written by others, which have no chunk row */
+    size_t start, end; /* the chunk's byte range */
+    int ordinal;       /* its place among the document's chunks, from 0 */
+    char *text;        /* the chunk's text, with FETCH_CHUNK; the whole content without range */
+};
+int vault_fetch_passages(struct pool *pool, const int64_t *embedding_ids, size_t count, int what,
+                         struct passage *passages, struct error *err);
+void passage_free(struct passage *passage);
+
+/* Ids of the documents whose metadata contains the given JSON (PostgreSQL's @>). The caller frees
+ * each id and the array. Errors: ERR_INVALID (field "metadata"). */
+int vault_match_metadata(struct pool *pool, const char *metadata, char ***ids, size_t *count,
+                         struct error *err);
+
+/* ---- For a sync ---- */
+
+/* Calls `each` for every document of a repository with the sha it was written with and whether all
+ * of its chunks are embedded by `model`. The strings live for the call. Stops early, with -1, when
+ * each returns nonzero. */
+typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, const char *sha,
+                                bool current);
+int vault_list_versions(struct pool *pool, const char *source, const char *repository,
+                        const char *model, vault_version_fn each, void *arg, struct error *err);
+
+/* Looks up embeddings that were paid for already: for each hash (SHA256_SIZE bytes each) that has
+ * one by this model, copies it to embeddings + i * EMBEDDING_DIM and sets found[i]. */
+int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *hashes,
+                           size_t count, float *embeddings, bool *found, struct error *err);
+
+/* ---- For the mirror ---- */
+
+/* Reads the vault as it stood at one moment, documents first, then the embeddings of `model` (those
+ * that say nothing of their model count as its own). Strings and vectors live for the call. A
+ * nonzero return of either function stops it with -1. */
+struct vault_reader {
+    int (*document)(void *arg, const char *id, const char *source, const char *repository,
+                    const char *path);
+    int (*embedding)(void *arg, int64_t id, const char *document_id, const float *vector);
+    void *arg;
+};
+int vault_read_all(struct pool *pool, const char *model, const struct vault_reader *reader,
+                   struct error *err);
+
+struct vault_counts {
+    int64_t documents, embeddings, chunks;
+};
+int vault_count(struct pool *pool, struct vault_counts *counts, struct error *err);
+
+#endif
