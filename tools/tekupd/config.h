@@ -1,0 +1,57 @@
+/*
+ * config.h: the daemon's settings, from tekupd.conf and the environment.
+ *
+ * The file is looked for at --config, else DATA/tekupd.conf, else /etc/tekupdb/tekupd.conf; having
+ * none is fine. Every setting is described in the shipped tekupd.conf. Secrets come from the
+ * environment: DATABASE_URL goes before what the file says.
+ */
+#ifndef TEKUPD_CONFIG_H
+#define TEKUPD_CONFIG_H
+
+#include "storage/base/buffer.h"
+#include "storage/base/error.h"
+#include "storage/base/log.h"
+#include "storage/base/paths.h"
+
+#include <stdbool.h>
+
+#define CONFIG_SYSTEM_FILE "/etc/tekupdb/tekupd.conf"
+
+struct config {
+    char file[PATHS_SIZE]; /* the file that was read, empty where there was none */
+    char run[PATHS_SIZE];  /* RUN and DATA as paths.h resolves them */
+    char data[PATHS_SIZE];
+    char configured_run[PATHS_SIZE]; /* what the file says of them */
+    char configured_data[PATHS_SIZE];
+
+    int socket_mode;
+    char socket_group[64]; /* empty: the daemon's own group */
+    long max_body;         /* bytes */
+    int http_threads;      /* 0: one per processor, at most 4 */
+    int idle_timeout;      /* seconds */
+
+    char database_url[4096]; /* empty: the private cluster */
+    int pool_size;
+
+    char embedding_provider[32];
+
+    int index_ef; /* 0 in these three: the index's own default */
+    int index_max_neighbours;
+    int index_ef_construction;
+
+    int sync_threads;
+
+    int log_level; /* enum log_level */
+};
+
+/* Reads the file (NULL: looks for it) and the environment. Errors: ERR_INVALID with field
+ * "section.name" and "FILE:LINE: " before the message; ERR_IO where a file that is there, or that
+ * was named, cannot be read. *config is complete on success and unchanged on failure. */
+int config_load(const char *file, struct config *config, struct error *err);
+
+/* Appends the names of the settings that differ, "http.threads, log.level", to names: those that
+ * take effect while the daemon runs (live), or those that need a restart. Returns how many. */
+int config_changes(const struct config *before, const struct config *after, bool live,
+                   struct buffer *names);
+
+#endif

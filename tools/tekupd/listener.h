@@ -1,0 +1,30 @@
+/*
+ * listener.h: the UNIX socket that the daemon listens on.
+ *
+ * The socket is made under another name and renamed, so that a client that finds it can connect,
+ * and never finds it with the wrong mode. A socket file that a dead daemon left is replaced; one
+ * that somebody answers on is an error.
+ */
+#ifndef TEKUPD_LISTENER_H
+#define TEKUPD_LISTENER_H
+
+#include "storage/base/error.h"
+
+#include <sys/stat.h>
+
+struct listener {
+    int fd; /* listening, non-blocking; -1 where there is none */
+    char path[108];
+    dev_t device; /* of the socket file, to know it again */
+    ino_t inode;
+};
+
+/* group may be empty: the daemon's own. Errors: ERR_CONFLICT (something alive answers there),
+ * ERR_INVALID (no such group, a path that no socket can have), ERR_IO. */
+int listener_open(const char *directory, const char *name, int mode, const char *group,
+                  struct listener *listener, struct error *err);
+
+/* Closes it and removes the socket file if it is still this one. */
+void listener_close(struct listener *listener);
+
+#endif
