@@ -1,0 +1,63 @@
+/*
+ * command.h: what a command of tekup is, and what all of them share.
+ *
+ * A command is a row in a table: its name, a line that says what it does, its help and its
+ * function; or a table of commands of its own (`tekup documents get`).
+ */
+#ifndef TEKUP_COMMAND_H
+#define TEKUP_COMMAND_H
+
+#include "tools/tekup/client.h"
+#include "tools/tekup/options.h"
+#include "tools/tekup/terminal.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct command {
+    const char *name; /* a table ends with a NULL name */
+    const char *summary;
+    const char *help; /* from "Usage:" to the examples */
+    int (*run)(const struct arguments *arguments);
+    const struct command *commands; /* instead of run */
+};
+
+extern const struct command command_search;
+extern const struct command command_sources;
+extern const struct command command_sync;
+extern const struct command command_documents;
+extern const struct command command_status;
+extern const struct command command_doctor;
+
+/* ---- What a command says ---- */
+
+/* "tekup: message (field)" on stderr. With json also {"error": {...}} on stdout: the daemon's own
+ * where it answered (response may be NULL). Returns EXIT_FAILED. */
+int command_failed(const struct error *err, const struct response *response, bool json);
+
+/* A line of advice or warning on stderr, "tekup: ...". */
+void command_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The daemon's answer on stdout as it is, with a final newline; on a terminal with the control
+ * characters in its strings escaped. Both return EXIT_DONE, or EXIT_FAILED when stdout is full or
+ * gone. */
+int command_print_body(const struct response *response);
+int command_print_json(const json_t *json);
+
+/* Flushes stdout and says so when it cannot be written (disk full). Returns EXIT_DONE or
+ * EXIT_FAILED. */
+int command_finish(void);
+
+/* ---- Calling the daemon ---- */
+
+/* One call with a client of its own: client_create, client_call, client_free. */
+int command_call(const char *method, const char *target, const json_t *body,
+                 struct response *response, struct error *err);
+
+/* The string or number of a field of a JSON object; "" and 0 where it is missing or another type.
+ * The string lives as long as the object. */
+const char *field_text(const json_t *object, const char *name);
+long long field_integer(const json_t *object, const char *name);
+double field_number(const json_t *object, const char *name);
+bool field_true(const json_t *object, const char *name);
+
+#endif
