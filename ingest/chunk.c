@@ -121,6 +121,13 @@ static int append(struct chunk **chunks, size_t *count, size_t *room, struct chu
     return 0;
 }
 
+bool text_is_blank(const char *text, size_t length)
+{
+    size_t at = 0;
+    while (at < length && is_space(text[at])) at++;
+    return at == length;
+}
+
 int chunk_text(const char *text, size_t length, struct chunk **chunks, size_t *count)
 {
     struct cutter cutter = {.text = text, .length = length};

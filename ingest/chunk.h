@@ -10,6 +10,7 @@
 #ifndef INGEST_CHUNK_H
 #define INGEST_CHUNK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { CHUNK_LIMIT = 8191, CHUNK_TARGET = 1500, CHUNK_OVERLAP = 150 };
@@ -23,5 +24,8 @@ struct chunk {
  * *chunks is allocated and released by the caller with free(). Returns 0, or -1 when memory ran
  * out. Text that is all white space gives no chunks. */
 int chunk_text(const char *text, size_t length, struct chunk **chunks, size_t *count);
+
+/* Whether the text is all white space: the ASCII characters that isspace() knows. */
+bool text_is_blank(const char *text, size_t length);
 
 #endif

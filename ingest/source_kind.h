@@ -25,6 +25,9 @@ enum skip_reason {
 };
 const char *skip_reason_name(enum skip_reason reason); /* "ignored", "binary", ... */
 
+/* The longest path of a document, in bytes. */
+enum { SOURCE_PATH_MAX = 4096 };
+
 struct source_item {
     const char *path; /* within the repository, '/' between parts, no leading '/', valid UTF-8 */
     const char *sha;  /* identifies the content; NULL where only fetching tells */
@@ -40,6 +43,8 @@ struct source_content {
 
 /* Called for each item; a nonzero return ends the listing. */
 typedef int (*source_item_fn)(void *arg, const struct source_item *item);
+/* Called for each thing that is left out. A path that ends with '/' stands for everything below it.
+ * The path may hold any bytes but NUL. */
 typedef void (*source_skip_fn)(void *arg, const char *path, enum skip_reason reason);
 
 struct source_kind {
@@ -47,13 +52,20 @@ struct source_kind {
     /* Whether config (a JSON object's text) is right for this kind. ERR_INVALID names the field. */
     int (*check)(const char *repository, const char *config, struct error *err);
     int (*open)(const char *repository, const char *config, void **state, struct error *err);
-    /* Lists everything, or fails. A listing that fails half way says nothing about what is gone. */
+    /* Lists everything, or fails. A listing that fails half way says nothing about what is gone.
+     * What is skipped as SKIP_UNREADABLE is there, so that it is not gone either. */
     int (*list)(void *state, source_item_fn item, source_skip_fn skip, void *arg,
                 struct error *err);
     /* Returns 0 with the content, 1 when it is to be skipped (with *reason), -1 on failure.
-     * ERR_NOT_FOUND: it went away since it was listed. */
+     * ERR_NOT_FOUND: it went away since it was listed. ERR_UNAVAILABLE: the source as a whole
+     * cannot be read now; any other error is about this item. May be called from several threads at
+     * once.
+     */
     int (*fetch)(void *state, const char *path, struct source_content *content,
                  enum skip_reason *reason, struct error *err);
+    /* Whether the source is still the one that was opened; asked before anything is deleted that
+     * the listing did not hold. NULL where listing and fetching cannot miss it. */
+    int (*verify)(void *state, struct error *err);
     void (*close)(void *state);
 };
 
