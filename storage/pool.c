@@ -1,0 +1,354 @@
+/*
+ * Each slot holds one connection. `lock` protects everything in struct pool but the connections of
+ * leased slots, which belong to the thread that leased them; connecting, checking and rolling back
+ * happen on a leased slot, without the lock.
+ */
+#include "storage/pool.h"
+
+#include "storage/base/buffer.h"
+#include "storage/base/log.h"
+#include "storage/conninfo.h"
+#include "storage/pool_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct slot {
+    PGconn *conn; /* NULL where none is open */
+    bool leased;
+    unsigned long long last_use; /* the lease's number; the freshest connection is used first */
+};
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    PQconninfoOption *options;
+    const char **keywords; /* point into options; NULL-terminated */
+    const char **values;
+    int size;
+    int leased, waiting;
+    unsigned long long leases, opened, failures;
+    struct slot slots[POOL_MAX];
+    struct cuid_generator cuids;
+};
+
+/* What a connection gets where the string does not say otherwise. A peer that is gone without a
+ * word is noticed after a minute when idle, and 30 s after something was sent to it. */
+static const struct {
+    const char *keyword, *value;
+} defaults[] = {
+    {"connect_timeout", "5"},      {"keepalives_idle", "30"},
+    {"keepalives_interval", "10"}, {"keepalives_count", "3"},
+    {"tcp_user_timeout", "30000"}, {"fallback_application_name", "tekupd"},
+};
+
+/* Prisma's DateTime columns have no time zone and hold UTC, so now() must be written as UTC.
+ * No statement may hold a connection for ever; the few that read or change whole tables lift the
+ * limit for their own transaction. */
+static const char session_settings[] = "SET timezone TO 'UTC';"
+                                       "SET client_encoding TO 'UTF8';"
+                                       "SET search_path TO public;"
+                                       "SET statement_timeout TO '60s';"
+                                       "SET idle_in_transaction_session_timeout TO '10min'";
+
+/* ---- Errors ---- */
+
+/* libpq's text on one line, without the blanks around it. */
+static const char *one_line(const char *text, char *out, size_t size)
+{
+    size_t used = 0;
+    for (; *text != '\0' && used + 1 < size; text++) {
+        const char c = *text == '\n' || *text == '\t' || *text == '\r' ? ' ' : *text;
+        if (c == ' ' && (used == 0 || out[used - 1] == ' ')) continue;
+        out[used++] = c;
+    }
+    while (used > 0 && out[used - 1] == ' ') used--;
+    out[used] = '\0';
+    return out;
+}
+
+/* SQLSTATEs after which the same work may succeed later: the connection is gone, the server is
+ * shutting down, starting, full or a standby, or it took too long. */
+static bool may_pass(const char *state)
+{
+    static const char *const prefixes[] = {"08", "53", "57P0", "57014", "55P03", "25006"};
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+        if (strncmp(state, prefixes[i], strlen(prefixes[i])) == 0) return true;
+    return false;
+}
+
+int pool_error(PGconn *conn, const PGresult *result, struct error *err)
+{
+    char text[400];
+    const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    const char *primary =
+        result != NULL ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    if (primary == NULL && result != NULL) primary = PQresultErrorMessage(result);
+    if (primary == NULL || primary[0] == '\0') primary = PQerrorMessage(conn);
+    if (primary == NULL || primary[0] == '\0') primary = "the connection failed";
+
+    enum error_code code = ERR_INTERNAL;
+    if (PQstatus(conn) != CONNECTION_OK || (state != NULL && may_pass(state)))
+        code = ERR_UNAVAILABLE;
+    else if (state != NULL && (strcmp(state, "23505") == 0 || strncmp(state, "40", 2) == 0))
+        code = ERR_CONFLICT; /* class 40: deadlock, serialization failure */
+    return error_set(err, code, NULL, "PostgreSQL: %s", one_line(primary, text, sizeof(text)));
+}
+
+/* Warnings and notices, and what a server says before it closes an idle connection. */
+static void notice(void *arg, const char *message)
+{
+    (void)arg;
+    char text[400];
+    log_debug("postgres.notice", "message=%s", log_quote(one_line(message, text, sizeof(text))));
+}
+
+/* ---- Connections ---- */
+
+static PGconn *open_connection(struct pool *pool, struct error *err)
+{
+    PGconn *conn = PQconnectdbParams(pool->keywords, pool->values, 0);
+    if (conn == NULL) {
+        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+        return NULL;
+    }
+    if (PQstatus(conn) != CONNECTION_OK) {
+        pool_error(conn, NULL, err);
+        PQfinish(conn);
+        return NULL;
+    }
+    PQsetNoticeProcessor(conn, notice, NULL);
+    PGresult *result = PQexec(conn, session_settings);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        pool_error(conn, result, err);
+        PQclear(result);
+        PQfinish(conn);
+        return NULL;
+    }
+    PQclear(result);
+    return conn;
+}
+
+/* Whether an idle connection still has a server at its end. What a server that goes away sends is
+ * lying in the socket by now, so this costs no round trip. */
+static bool is_alive(PGconn *conn)
+{
+    for (int reads = 0; reads < 64; reads++) {
+        if (PQstatus(conn) != CONNECTION_OK) return false;
+        struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
+        const int ready = poll(&socket, 1, 0);
+        if (ready < 0 && errno == EINTR) continue;
+        if (ready == 0) return true;
+        if (ready < 0 || !PQconsumeInput(conn)) return false;
+        PGnotify *notification;
+        while ((notification = PQnotifies(conn)) != NULL) PQfreemem(notification);
+    }
+    return false;
+}
+
+/* Whether the connection is fit for its next user; rolls back what was left open. */
+static bool make_idle(PGconn *conn)
+{
+    if (PQstatus(conn) != CONNECTION_OK || PQpipelineStatus(conn) != PQ_PIPELINE_OFF) return false;
+    const PGTransactionStatusType status = PQtransactionStatus(conn);
+    if (status == PQTRANS_IDLE) return true;
+    if (status != PQTRANS_INTRANS && status != PQTRANS_INERROR) return false;
+    PGresult *result = PQexec(conn, "ROLLBACK");
+    const bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    return done && PQtransactionStatus(conn) == PQTRANS_IDLE;
+}
+
+/* ---- Leases ---- */
+
+static struct timespec deadline_in(int ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+/* The free slot to lease: of those with a connection the one used last, so that connections which
+ * are not needed stay idle. Called with the lock. */
+static struct slot *choose_slot(struct pool *pool)
+{
+    struct slot *best = NULL;
+    for (int i = 0; i < pool->size; i++) {
+        struct slot *slot = &pool->slots[i];
+        if (slot->leased) continue;
+        if (best == NULL ||
+            (slot->conn != NULL && (best->conn == NULL || slot->last_use > best->last_use)))
+            best = slot;
+    }
+    return best;
+}
+
+static struct slot *take_slot(struct pool *pool, int wait_ms)
+{
+    const struct timespec deadline = deadline_in(wait_ms > 0 ? wait_ms : 0);
+    pthread_mutex_lock(&pool->lock);
+    struct slot *slot = choose_slot(pool);
+    if (slot == NULL) {
+        int rc = 0;
+        pool->waiting++;
+        while ((slot = choose_slot(pool)) == NULL && rc != ETIMEDOUT)
+            rc = pthread_cond_timedwait(&pool->freed, &pool->lock, &deadline);
+        pool->waiting--;
+    }
+    if (slot != NULL) {
+        slot->leased = true;
+        slot->last_use = ++pool->leases;
+        pool->leased++;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return slot;
+}
+
+/* Gives the slot back with the connection it holds from now on, if any. */
+static void give_slot(struct pool *pool, struct slot *slot, PGconn *conn)
+{
+    pthread_mutex_lock(&pool->lock);
+    slot->conn = conn;
+    slot->leased = false;
+    pool->leased--;
+    pthread_cond_signal(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
+{
+    struct slot *slot = take_slot(pool, wait_ms);
+    if (slot == NULL) {
+        error_set(err, ERR_UNAVAILABLE, NULL,
+                  "all %d connections to PostgreSQL were in use for %d ms", pool->size, wait_ms);
+        return NULL;
+    }
+    PGconn *conn = slot->conn;
+    if (conn != NULL && is_alive(conn)) return conn;
+
+    PGconn *fresh = open_connection(pool, err);
+    pthread_mutex_lock(&pool->lock);
+    slot->conn = fresh;
+    if (fresh != NULL)
+        pool->opened++;
+    else
+        pool->failures++;
+    pthread_mutex_unlock(&pool->lock);
+    PQfinish(conn);
+    if (fresh == NULL) give_slot(pool, slot, NULL);
+    return fresh;
+}
+
+void pool_release(struct pool *pool, PGconn *conn)
+{
+    if (conn == NULL) return;
+    struct slot *slot = NULL;
+    pthread_mutex_lock(&pool->lock);
+    for (int i = 0; i < pool->size; i++)
+        if (pool->slots[i].conn == conn) slot = &pool->slots[i];
+    pthread_mutex_unlock(&pool->lock);
+    if (slot == NULL) return; /* not one of ours: the caller's defect, and nothing to give back */
+
+    if (!make_idle(conn)) {
+        PQfinish(conn);
+        conn = NULL;
+    }
+    give_slot(pool, slot, conn);
+}
+
+/* ---- Life ---- */
+
+/* The arrays that PQconnectdbParams takes: what the string says, then our defaults for the rest. */
+static int fill_parameters(struct pool *pool)
+{
+    size_t count = 0;
+    for (PQconninfoOption *option = pool->options; option->keyword != NULL; option++) count++;
+    pool->keywords = calloc(count + 1, sizeof(*pool->keywords));
+    pool->values = calloc(count + 1, sizeof(*pool->values));
+    if (pool->keywords == NULL || pool->values == NULL) return -1;
+    size_t used = 0;
+    for (PQconninfoOption *option = pool->options; option->keyword != NULL; option++) {
+        const char *value = option->val;
+        for (size_t i = 0; value == NULL && i < sizeof(defaults) / sizeof(*defaults); i++)
+            if (strcmp(option->keyword, defaults[i].keyword) == 0) value = defaults[i].value;
+        if (value == NULL) continue;
+        pool->keywords[used] = option->keyword;
+        pool->values[used++] = value;
+    }
+    return 0;
+}
+
+struct pool *pool_create(const char *conninfo, int size, struct error *err)
+{
+    if (size < 1 || size > POOL_MAX) {
+        error_set(err, ERR_INVALID, "database.pool", "the pool's size must be from 1 to %d",
+                  POOL_MAX);
+        return NULL;
+    }
+    PQconninfoOption *options = conninfo_parse(conninfo, err);
+    if (options == NULL) return NULL;
+    struct pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL) {
+        PQconninfoFree(options);
+        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+        return NULL;
+    }
+    pool->options = options;
+    pool->size = size;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->freed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    cuid_generator_init(&pool->cuids);
+    if (fill_parameters(pool) != 0) {
+        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+        pool_free(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL) return;
+    for (int i = 0; i < pool->size; i++) PQfinish(pool->slots[i].conn);
+    PQconninfoFree(pool->options);
+    free(pool->keywords);
+    free(pool->values);
+    pthread_cond_destroy(&pool->freed);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats)
+{
+    pthread_mutex_lock(&pool->lock);
+    *stats = (struct pool_stats){.size = pool->size,
+                                 .leased = pool->leased,
+                                 .waiting = pool->waiting,
+                                 .leases = pool->leases,
+                                 .opened = pool->opened,
+                                 .failures = pool->failures};
+    for (int i = 0; i < pool->size; i++)
+        if (pool->slots[i].conn != NULL) stats->open++;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_cuid(struct pool *pool, char out[CUID_SIZE])
+{
+    cuid_generate(&pool->cuids, out);
+}
