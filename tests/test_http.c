@@ -1,0 +1,444 @@
+/* Speaks raw bytes with a server over a UNIX socket, as bad clients do. */
+#include "tools/tekupd/http.h"
+#include "tools/tekupd/listener.h"
+#include "tools/tekupd/workers.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { MAX_BODY = 100000, ANSWER_SIZE = 1 << 20 };
+
+static char directory[64];
+static struct listener listener;
+static struct workers *workers;
+static struct http_server *server;
+static atomic_int slow_begun;
+static atomic_bool slow_may_end;
+
+/* ---- Handlers ---- */
+
+static void echo(struct http_request *request, const struct http_route *route)
+{
+    struct buffer body = {0};
+    size_t length;
+    const char *text = http_body(request, &length);
+    buffer_format(&body, "[%s|%s|%s|%d|", (const char *)route->arg,
+                  http_part(request) != NULL ? http_part(request) : "-",
+                  http_query(request) != NULL ? http_query(request) : "-", http_body_kind(request));
+    buffer_append(&body, text, length);
+    buffer_text(&body, "]");
+    http_respond(request, 200, &body);
+}
+
+static void answer_later(void *arg)
+{
+    struct http_request *request = arg;
+    struct buffer body = {0};
+    buffer_text(&body, "\"later\"");
+    http_respond(request, 201, &body);
+}
+
+static void later(struct http_request *request, const struct http_route *route)
+{
+    (void)route;
+    struct error err;
+    if (workers_submit(workers, answer_later, request) != 0) {
+        error_set(&err, ERR_UNAVAILABLE, NULL, "busy");
+        http_respond_error(request, &err);
+    }
+}
+
+static void answer_slowly(void *arg)
+{
+    atomic_fetch_add(&slow_begun, 1);
+    while (!atomic_load(&slow_may_end)) usleep(1000);
+    size_t length; /* of a body whose client may be gone */
+    const char *body = http_body(arg, &length);
+    cr_expect(length == 0 || body[length - 1] != '\0');
+    answer_later(arg);
+}
+
+static void slow(struct http_request *request, const struct http_route *route)
+{
+    (void)route;
+    cr_assert_eq(workers_submit(workers, answer_slowly, request), 0);
+}
+
+static void failing(struct http_request *request, const struct http_route *route)
+{
+    struct error err;
+    (void)route;
+    error_set(&err, ERR_UNAVAILABLE, "limit", "it is \"away\"");
+    http_respond_error(request, &err);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/echo", 0, echo, "get"},
+    {"POST", "/echo", HTTP_JSON | HTTP_OCTETS, echo, "post"},
+    {"PUT", "/json", HTTP_JSON, echo, "json"},
+    {"GET", "/things/one", 0, echo, "one"},
+    {"DELETE", "/things/*", 0, echo, "thing"},
+    {"GET", "/things/*", 0, echo, "thing"},
+    {"POST", "/later", HTTP_JSON, later, NULL},
+    {"POST", "/slow", HTTP_JSON, slow, NULL},
+    {"GET", "/failing", 0, failing, NULL},
+};
+
+static void begin(void)
+{
+    struct error err = {0};
+    signal(SIGPIPE, SIG_IGN);
+    snprintf(directory, sizeof(directory), "/tmp/tekup-http-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    cr_assert_eq(listener_open(directory, "http.sock", 0600, "", &listener, &err), 0);
+    workers = workers_create("test", 4, 1000, &err);
+    cr_assert_not_null(workers);
+    const struct http_options options = {.fd = listener.fd,
+                                         .threads = 2,
+                                         .max_body = MAX_BODY,
+                                         .idle_timeout = 60,
+                                         .routes = routes,
+                                         .route_count = sizeof(routes) / sizeof(*routes)};
+    server = http_server_create(&options, &err);
+    cr_assert_not_null(server, "%s", err.message);
+}
+
+static void end(void)
+{
+    atomic_store(&slow_may_end, true);
+    cr_expect_eq(http_server_drain(server, 10000), 0, "every request was answered");
+    workers_free(workers);
+    http_server_free(server);
+    listener_close(&listener);
+    rmdir(directory);
+}
+
+TestSuite(http, .init = begin, .fini = end);
+
+/* ---- A client ---- */
+
+static int dial(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", listener.path);
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void say_bytes(int fd, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        const ssize_t sent = write(fd, bytes, length);
+        if (sent <= 0) return;
+        bytes += sent;
+        length -= (size_t)sent;
+    }
+}
+
+static void say(int fd, const char *text)
+{
+    say_bytes(fd, text, strlen(text));
+}
+
+/* Reads one answer, head and body; returns its status, 0 when the connection ended before it. */
+static int hear(int fd, char *answer, bool head_only)
+{
+    size_t length = 0;
+    answer[0] = '\0';
+    for (;;) {
+        const char *body = strstr(answer, "\r\n\r\n");
+        if (body != NULL) {
+            const char *size = strstr(answer, "Content-Length: ");
+            const size_t wanted = size != NULL && !head_only ? strtoul(size + 16, NULL, 10) : 0;
+            if (length - (size_t)(body + 4 - answer) >= wanted) break;
+        }
+        const ssize_t got = read(fd, answer + length, ANSWER_SIZE - 1 - length);
+        if (got <= 0) return 0;
+        length += (size_t)got;
+        answer[length] = '\0';
+    }
+    int status = 0;
+    cr_expect_eq(sscanf(answer, "HTTP/1.1 %d ", &status), 1, "%s", answer);
+    return status;
+}
+
+/* Whether the server has closed the connection. */
+static bool closed(int fd)
+{
+    char byte;
+    return read(fd, &byte, 1) <= 0;
+}
+
+/* Expects the status, and that the answer holds the text. */
+static void expect(int fd, int status, const char *text)
+{
+    char *answer = malloc(ANSWER_SIZE);
+    cr_assert_not_null(answer);
+    cr_expect_eq(hear(fd, answer, false), status, "%s", answer);
+    cr_expect_not_null(strstr(answer, text), "'%s' is not in %s", text, answer);
+    free(answer);
+}
+
+static void expect_once(const char *request, int status, const char *text)
+{
+    const int fd = dial();
+    say(fd, request);
+    expect(fd, status, text);
+    close(fd);
+}
+
+/* ---- Tests ---- */
+
+Test(http, answers_and_keeps_the_connection)
+{
+    const int fd = dial();
+    say(fd, "GET /echo?a=b%20c HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "\r\n\r\n[get|-|a=b%20c|1|]");
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+    expect(fd, 200, "[post|-|-|1|abc]");
+    say(fd, "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+    expect(fd, 201, "\"later\"");
+    say(fd, "GET /things/a%2fb%c3%a6 HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "[thing|a/b\xc3\xa6|-|1|]");
+    say(fd, "GET /things/one HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "[one|-|");
+    say(fd, "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect(fd, 200, "[get|");
+    cr_expect(closed(fd));
+    close(fd);
+}
+
+Test(http, answers_head_without_a_body)
+{
+    char *answer = malloc(ANSWER_SIZE);
+    const int fd = dial();
+    say(fd, "HEAD /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, true), 200);
+    cr_expect_not_null(strstr(answer, "Content-Length: 12\r\n"), "%s", answer);
+    cr_expect_null(strstr(answer, "[get"));
+    say(fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "[get|-|-|1|]");
+    close(fd);
+    free(answer);
+}
+
+Test(http, takes_requests_in_pieces_in_chunks_and_in_a_row)
+{
+    const int fd = dial();
+    static const char slowly[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab";
+    for (size_t i = 0; i < sizeof(slowly) - 1; i++) say_bytes(fd, slowly + i, 1);
+    usleep(20000);
+    say(fd, "cde");
+    expect(fd, 200, "|abcde]");
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    usleep(20000);
+    say(fd, "2\r\nde\r\n0\r\n\r\n");
+    expect(fd, 200, "|abcde]");
+
+    for (int i = 0; i < 3; i++) say(fd, "GET /echo?in=a-row HTTP/1.1\r\nHost: x\r\n\r\n");
+    char *answers = malloc(ANSWER_SIZE);
+    size_t length = 0;
+    int found = 0;
+    while (found < 3) {
+        const ssize_t got = read(fd, answers + length, ANSWER_SIZE - 1 - length);
+        cr_assert_gt(got, 0);
+        length += (size_t)got;
+        answers[length] = '\0';
+        found = 0;
+        for (char *at = answers; (at = strstr(at, "[get|-|in=a-row|1|]")) != NULL; at++) found++;
+    }
+    free(answers);
+    close(fd);
+}
+
+Test(http, says_go_on_to_those_who_ask)
+{
+    const int fd = dial();
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    expect(fd, 100, "Continue");
+    say(fd, "abc");
+    expect(fd, 200, "|abc]");
+    close(fd);
+    expect_once("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: tea\r\n\r\n", 400,
+                "\"code\":\"invalid\",\"message\":\"of Expect");
+}
+
+Test(http, refuses_in_the_error_form)
+{
+    expect_once("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404,
+                "{\"error\":{\"code\":\"not_found\",\"message\":\"there is no such call\","
+                "\"field\":null}}");
+    expect_once("GET /things/a/b HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found");
+    expect_once("GET /things/ HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found");
+    expect_once("DELETE /echo HTTP/1.1\r\nHost: x\r\n\r\n", 405, "Allow: GET, HEAD, POST\r\n");
+    expect_once("PATCH /json HTTP/1.1\r\nHost: x\r\n\r\n", 405, "Allow: PUT\r\n");
+    expect_once("DELETE /things/one HTTP/1.1\r\nHost: x\r\n\r\n", 405, "Allow: GET, HEAD\r\n");
+    expect_once("OPTIONS /echo HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed");
+    expect_once("BREW /echo HTTP/1.1\r\nHost: x\r\n\r\n", 405,
+                "\"code\":\"method_not_allowed\",\"message\":\"this call takes GET, HEAD, POST\"");
+    expect_once("BREW /coffee HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found");
+    expect_once("PUT /json HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+                "Content-Length: 1\r\n\r\nx",
+                415, "\"code\":\"unsupported_media_type\"");
+    expect_once("PUT /json HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+                "Content-Length: 1\r\n\r\nx",
+                415, "application/json\"");
+    expect_once("PUT /json HTTP/1.1\r\nHost: x\r\nContent-Type: Application/JSON; charset=utf-8\r\n"
+                "Content-Length: 2\r\n\r\n{}",
+                200, "[json|");
+    expect_once("GET /things/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "\"code\":\"invalid\"");
+    expect_once("GET /things/%ff HTTP/1.1\r\nHost: x\r\n\r\n", 400, "\"code\":\"invalid\"");
+    expect_once("GET /failing HTTP/1.1\r\nHost: x\r\n\r\n", 503, "Retry-After: ");
+    expect_once("GET /failing HTTP/1.1\r\nHost: x\r\n\r\n", 503,
+                "{\"error\":{\"code\":\"unavailable\",\"message\":\"it is \\\"away\\\"\","
+                "\"field\":\"limit\"}}");
+}
+
+Test(http, refuses_heads_that_are_not_http_in_the_error_form)
+{
+    static const char *const wrong[] = {
+        "hello, is anybody there?\r\n\r\n",
+        "GET /echo HTTP/9.9\r\nHost: x\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nno colon here\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        const int fd = dial();
+        say(fd, wrong[i]);
+        expect(fd, 400, "{\"error\":{\"code\":\"invalid\",\"message\":\"the request line");
+        cr_expect(closed(fd), "case %zu", i);
+        close(fd);
+    }
+    char *long_head = malloc(100000);
+    memset(long_head, 'a', 100000);
+    memcpy(long_head, "GET /echo?", 10);
+    const int fd = dial();
+    say_bytes(fd, long_head, 100000);
+    expect(fd, 400, "larger than 64 KiB");
+    close(fd);
+    free(long_head);
+}
+
+Test(http, drops_a_body_that_is_too_large_and_says_so)
+{
+    char *body = calloc(1, 1000000);
+    char head[128];
+    int fd = dial();
+    snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+             100 * 1000000);
+    say(fd, head);
+    for (int i = 0; i < 100; i++) say_bytes(fd, body, 1000000);
+    expect(fd, 413,
+           "{\"error\":{\"code\":\"too_large\",\"message\":\"the body is larger than "
+           "100000 bytes\",\"field\":null}}");
+    cr_expect(closed(fd));
+    close(fd);
+
+    /* Told before the body is sent: with one chunk too many. */
+    fd = dial();
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    snprintf(head, sizeof(head), "%x\r\n", MAX_BODY + 1);
+    say(fd, head);
+    expect(fd, 413, "\"code\":\"too_large\"");
+    close(fd);
+
+    snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+             MAX_BODY);
+    fd = dial();
+    memset(body, 'z', MAX_BODY);
+    say(fd, head);
+    say_bytes(fd, body, MAX_BODY);
+    expect(fd, 200, "zzzzz]");
+    close(fd);
+
+    /* A smaller limit holds at once, for connections that are there as well. */
+    fd = dial();
+    http_server_set_max_body(server, 2);
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+    expect(fd, 413, "larger than 2 bytes");
+    close(fd);
+    free(body);
+}
+
+Test(http, survives_clients_that_go_away)
+{
+    /* In the head, in the body, while a worker is at it, and before the answer is read. */
+    static const char *const unfinished[] = {
+        "GET /ec", "GET /echo HTTP/1.1\r\nHo",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"};
+    for (size_t i = 0; i < sizeof(unfinished) / sizeof(*unfinished); i++) {
+        const int fd = dial();
+        say(fd, unfinished[i]);
+        close(fd);
+    }
+    for (int i = 0; i < 4; i++) {
+        const int fd = dial();
+        say(fd, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
+        while (atomic_load(&slow_begun) <= i) usleep(1000);
+        close(fd);
+    }
+    atomic_store(&slow_may_end, true);
+    for (int i = 0; i < 50; i++) {
+        const int fd = dial();
+        say(fd, "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+        close(fd);
+    }
+    expect_once("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n", 200, "[get|");
+}
+
+Test(http, lets_what_is_under_way_end_before_it_stops)
+{
+    const int fd = dial();
+    const int idle = dial();
+    say(fd, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+    while (atomic_load(&slow_begun) == 0) usleep(1000);
+    cr_expect_eq(http_server_drain(server, 50), 1, "one is not done yet");
+    atomic_store(&slow_may_end, true);
+    cr_expect_eq(http_server_drain(server, 10000), 0);
+    expect(fd, 201, "Connection: close\r\n");
+    cr_expect(closed(fd));
+    close(fd);
+    close(idle);
+}
+
+static void *many_requests(void *arg)
+{
+    atomic_int *right = arg;
+    char *answer = malloc(ANSWER_SIZE);
+    const int fd = dial();
+    for (int i = 0; i < 200; i++) {
+        char request[200], wanted[32];
+        snprintf(wanted, sizeof(wanted), "%d", i);
+        snprintf(request, sizeof(request),
+                 i % 2 == 0 ? "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+                            : "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+                 strlen(wanted), wanted);
+        snprintf(wanted, sizeof(wanted), i % 2 == 0 ? "\"later\"" : "|%d]", i);
+        say(fd, request);
+        if (hear(fd, answer, false) != 0 && strstr(answer, wanted) != NULL)
+            atomic_fetch_add(right, 1);
+    }
+    close(fd);
+    free(answer);
+    return NULL;
+}
+
+Test(http, serves_many_clients_at_once)
+{
+    pthread_t clients[8];
+    atomic_int right = 0;
+    for (int i = 0; i < 8; i++) pthread_create(&clients[i], NULL, many_requests, &right);
+    for (int i = 0; i < 8; i++) pthread_join(clients[i], NULL);
+    cr_expect_eq(atomic_load(&right), 1600);
+}

@@ -1,0 +1,63 @@
+#include "tools/tekupd/json_write.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+
+Test(json_write, puts_commas_where_they_belong)
+{
+    struct buffer out = {0};
+    json_put_open(&out, '{');
+    json_field_text(&out, "a", "x");
+    json_put_key(&out, "b");
+    json_put_open(&out, '[');
+    json_put_integer(&out, -5);
+    json_put_open(&out, '{');
+    json_put_close(&out, '}');
+    json_put_open(&out, '[');
+    json_put_close(&out, ']');
+    json_put_null(&out);
+    json_put_text(&out, NULL);
+    json_put_boolean(&out, true);
+    json_put_close(&out, ']');
+    json_field_raw(&out, "c", "{\"n\": 1e400}");
+    json_field_raw(&out, "d", NULL);
+    json_field_number(&out, "e", 0.25, 7);
+    json_field_number(&out, "f", NAN, 7);
+    json_field_boolean(&out, "g", false);
+    json_field_integer(&out, "h", INT64_MIN);
+    json_put_close(&out, '}');
+    cr_expect_str_eq(out.data,
+                     "{\"a\":\"x\",\"b\":[-5,{},[],null,null,true],\"c\":{\"n\": 1e400},\"d\":null,"
+                     "\"e\":0.25,\"f\":null,\"g\":false,\"h\":-9223372036854775808}");
+    buffer_free(&out);
+}
+
+Test(json_write, text_comes_back_as_it_was)
+{
+    /* Every byte below 0x80 (but NUL), and longer sequences. */
+    char text[256];
+    size_t length = 0;
+    for (int byte = 1; byte < 0x80; byte++) text[length++] = (char)byte;
+    memcpy(text + length, "\xc3\xa6\xe2\x82\xac\xf0\x9f\x98\x80", 10);
+    struct buffer out = {0};
+    json_put_open(&out, '[');
+    json_put_text(&out, text);
+    json_put_text(&out, "");
+    json_put_close(&out, ']');
+    json_error_t error;
+    json_t *parsed = json_loadb(out.data, out.length, 0, &error);
+    cr_assert_not_null(parsed, "%s in %s", error.text, out.data);
+    cr_expect_str_eq(json_string_value(json_array_get(parsed, 0)), text);
+    cr_expect_str_eq(json_string_value(json_array_get(parsed, 1)), "");
+    json_decref(parsed);
+    buffer_free(&out);
+}
+
+Test(json_write, what_is_not_utf8_or_ends_early_still_makes_json)
+{
+    struct buffer out = {0};
+    json_put_text_of(&out, "a\xff\0b\xc3", 5);
+    cr_expect_str_eq(out.data, "\"a\xef\xbf\xbd\\u0000b\xef\xbf\xbd\"");
+    buffer_free(&out);
+}

@@ -1,0 +1,681 @@
+/*
+ * http.c: event loops, routes and answers.
+ *
+ * Threads. A request is touched by its loop's thread only, but for http_respond(), which may come
+ * from anywhere: it leaves the answer in the loop's list of finished requests and wakes the loop
+ * (evhttp may be used by one thread only). What a handler reads of a request lies in memory that
+ * stays until the answer, whatever happens to the connection: evhttp takes a request from a
+ * connection that breaks and leaves it to us, and sending the answer then just releases it.
+ *
+ * Locks. loop->lock protects loop->finished. server->lock protects server->active, the number of
+ * requests given to handlers and not yet sent or lost; server->idle is signalled when it is 0.
+ */
+#include "tools/tekupd/http.h"
+
+#include "storage/base/log.h"
+#include "storage/base/utf8.h"
+#include "tools/tekupd/json_write.h"
+#include "tools/tekupd/query.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <event2/thread.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100 };
+
+struct loop {
+    struct http_server *server;
+    pthread_t thread;
+    bool running;
+    struct event_base *base;
+    struct evhttp *http;
+    struct evconnlistener *listener;
+    struct event *wake;
+    pthread_t self; /* thread, as the thread itself sees it */
+    bool answering; /* the bytes being written are our own */
+    pthread_mutex_t lock;
+    struct http_request *finished;
+};
+
+struct http_server {
+    struct http_options options;
+    _Atomic long max_body;
+    atomic_bool stopping, ended;
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    int active;
+    int loop_count;
+    struct loop loops[];
+};
+
+struct http_request {
+    struct loop *loop;
+    struct evhttp_request *ev;
+    const struct http_route *route;
+    struct timespec began;
+    const char *method; /* a static string */
+    char *path;         /* undecoded, for the log */
+    char *part;
+    const char *query;
+    int body_kind;
+    const char *body;
+    size_t body_length;
+    bool sent; /* the answer is with evhttp */
+
+    int status;
+    struct buffer answer;
+    char allow[64];
+    struct http_request *next;
+};
+
+static const struct {
+    enum evhttp_cmd_type type;
+    const char *name;
+} methods[] = {
+    {EVHTTP_REQ_GET, "GET"},     {EVHTTP_REQ_POST, "POST"},     {EVHTTP_REQ_HEAD, "HEAD"},
+    {EVHTTP_REQ_PUT, "PUT"},     {EVHTTP_REQ_DELETE, "DELETE"}, {EVHTTP_REQ_OPTIONS, "OPTIONS"},
+    {EVHTTP_REQ_TRACE, "TRACE"}, {EVHTTP_REQ_PATCH, "PATCH"},   {EVHTTP_REQ_CONNECT, "CONNECT"},
+};
+
+static const struct {
+    int status;
+    const char *reason, *code;
+} statuses[] = {
+    {200, "OK", ""},
+    {201, "Created", ""},
+    {202, "Accepted", ""},
+    {400, "Bad Request", "invalid"},
+    {404, "Not Found", "not_found"},
+    {405, "Method Not Allowed", "method_not_allowed"},
+    {409, "Conflict", "conflict"},
+    {413, "Content Too Large", "too_large"},
+    {415, "Unsupported Media Type", "unsupported_media_type"},
+    {500, "Internal Server Error", "internal"},
+    {503, "Service Unavailable", "unavailable"},
+};
+
+static const char *reason_of(int status)
+{
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+        if (statuses[i].status == status) return statuses[i].reason;
+    }
+    return "Unknown";
+}
+
+/* ---- The error form -------------------------------------------------------------------------- */
+
+int http_status_of(enum error_code code)
+{
+    switch (code) {
+    case ERR_INVALID:
+        return 400;
+    case ERR_NOT_FOUND:
+        return 404;
+    case ERR_CONFLICT:
+        return 409;
+    case ERR_TOO_LARGE:
+        return 413;
+    case ERR_UNAVAILABLE:
+    case ERR_CANCELLED:
+        return 503;
+    case ERR_NONE:
+    case ERR_IO:
+    case ERR_INTERNAL:
+        break;
+    }
+    return 500;
+}
+
+static void write_error(struct buffer *out, int status, const char *field, const char *message)
+{
+    const char *code = "internal";
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+        if (statuses[i].status == status) code = statuses[i].code;
+    }
+    json_put_open(out, '{');
+    json_field_text(out, "code", code);
+    json_field_text(out, "message", message);
+    json_field_text(out, "field", field != NULL && *field != '\0' ? field : NULL);
+    json_put_close(out, '}');
+}
+
+void http_write_error(struct buffer *out, const struct error *err)
+{
+    write_error(out, http_status_of(err->code), err->field, err->message);
+}
+
+static void respond_refusal(struct http_request *request, int status, const char *field,
+                            const char *message)
+{
+    struct buffer body = {0};
+    json_put_open(&body, '{');
+    json_put_key(&body, "error");
+    write_error(&body, status, field, message);
+    json_put_close(&body, '}');
+    http_respond(request, status, &body);
+}
+
+void http_respond_error(struct http_request *request, const struct error *err)
+{
+    respond_refusal(request, http_status_of(err->code), err->field, err->message);
+}
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+void *http_context(const struct http_request *request)
+{
+    return request->loop->server->options.context;
+}
+
+const char *http_query(const struct http_request *request)
+{
+    return request->query;
+}
+
+const char *http_part(const struct http_request *request)
+{
+    return request->part;
+}
+
+int http_body_kind(const struct http_request *request)
+{
+    return request->body_kind;
+}
+
+const char *http_body(const struct http_request *request, size_t *length)
+{
+    *length = request->body_length;
+    return request->body;
+}
+
+/* Called by the loop when the answer is out, or cannot get out any more. */
+static void request_done(struct http_request *request)
+{
+    struct http_server *server = request->loop->server;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double ms = (double)(now.tv_sec - request->began.tv_sec) * 1e3 +
+                      (double)(now.tv_nsec - request->began.tv_nsec) / 1e6;
+    log_debug("http.request", "method=%s path=%s status=%d ms=%.2f", request->method,
+              log_quote(request->path), request->status, ms);
+    buffer_free(&request->answer);
+    free(request->path);
+    free(request->part);
+    free(request);
+
+    pthread_mutex_lock(&server->lock);
+    if (--server->active == 0) pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* evhttp has written the answer to the socket. */
+static void answer_written(struct evhttp_request *ev, void *arg)
+{
+    struct http_request *request = arg;
+    struct evhttp_connection *connection = evhttp_request_get_connection(ev);
+    if (connection != NULL) evhttp_connection_set_closecb(connection, NULL, NULL);
+    request_done(request);
+}
+
+/* The connection goes down with this request on it. An answer that was being sent is lost; one that
+ * is still to come finds the request without a connection. */
+static void connection_closed(struct evhttp_connection *connection, void *arg)
+{
+    struct http_request *request = arg;
+    evhttp_connection_set_closecb(connection, NULL, NULL);
+    if (request->sent) request_done(request);
+}
+
+static void release_answer(const void *data, size_t length, void *arg)
+{
+    (void)length;
+    (void)arg;
+    free((void *)data);
+}
+
+static void add_headers(const struct http_request *request, size_t length)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->ev);
+    char text[32];
+    evhttp_add_header(headers, "Content-Type", "application/json");
+    snprintf(text, sizeof(text), "%zu", length);
+    evhttp_add_header(headers, "Content-Length", text);
+    if (request->allow[0] != '\0') evhttp_add_header(headers, "Allow", request->allow);
+    if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
+    if (atomic_load(&request->loop->server->stopping))
+        evhttp_add_header(headers, "Connection", "close");
+}
+
+/* Gives the answer to evhttp. On the loop's thread. */
+static void send_answer(struct http_request *request)
+{
+    struct evhttp_request *ev = request->ev;
+    struct loop *loop = request->loop;
+    if (evhttp_request_get_connection(ev) == NULL) {
+        evhttp_send_reply(ev, request->status, NULL, NULL); /* only releases it */
+        request_done(request);
+        return;
+    }
+    if (request->answer.failed) {
+        static const char sorry[] = "{\"error\":{\"code\":\"internal\",\"message\":\"memory ran "
+                                    "out\",\"field\":null}}";
+        buffer_free(&request->answer);
+        request->answer = (struct buffer){0};
+        request->status = 500;
+        buffer_text(&request->answer, sorry);
+    }
+    const size_t length = request->answer.length;
+    struct evbuffer *body = NULL;
+    add_headers(request, length);
+    if (length > 0 && strcmp(request->method, "HEAD") != 0) {
+        body = evbuffer_new();
+        char *data = buffer_take(&request->answer);
+        if (body == NULL || data == NULL ||
+            evbuffer_add_reference(body, data, length, release_answer, NULL) != 0)
+            free(data);
+    }
+    request->sent = true;
+    loop->answering = true;
+    evhttp_request_set_on_complete_cb(ev, answer_written, request);
+    evhttp_send_reply(ev, request->status, reason_of(request->status), body);
+    loop->answering = false;
+    if (body != NULL) evbuffer_free(body);
+}
+
+void http_respond(struct http_request *request, int status, struct buffer *body)
+{
+    struct loop *loop = request->loop;
+    request->status = status;
+    request->answer = *body;
+    *body = (struct buffer){0};
+    if (pthread_equal(pthread_self(), loop->self)) {
+        send_answer(request);
+        return;
+    }
+    pthread_mutex_lock(&loop->lock);
+    const bool first = loop->finished == NULL;
+    request->next = loop->finished;
+    loop->finished = request;
+    if (first) event_active(loop->wake, EV_READ, 0);
+    pthread_mutex_unlock(&loop->lock);
+}
+
+/* ---- Routes ---------------------------------------------------------------------------------- */
+
+/* Whether the path is of this pattern; *part is what "*" stands for, undecoded. */
+static bool path_matches(const char *pattern, const char *path, const char **part)
+{
+    *part = NULL;
+    const size_t length = strlen(pattern);
+    if (length == 0 || pattern[length - 1] != '*') return strcmp(pattern, path) == 0;
+    if (strncmp(pattern, path, length - 1) != 0) return false;
+    *part = path + length - 1;
+    return **part != '\0' && strchr(*part, '/') == NULL;
+}
+
+static bool method_matches(const char *method, const char *wanted)
+{
+    return strcmp(method, wanted) == 0 ||
+           (strcmp(method, "GET") == 0 && strcmp(wanted, "HEAD") == 0);
+}
+
+/* The route of the request; otherwise the methods that its path has, "" where there is none. */
+static const struct http_route *find_route(const struct http_server *server,
+                                           struct http_request *request, char *allow, size_t room)
+{
+    const struct http_options *options = &server->options;
+    const char *part;
+    size_t used = 0;
+    bool fixed = false; /* a path that stands in the table is no "*" */
+    allow[0] = '\0';
+    for (size_t i = 0; i < options->route_count; i++) {
+        const struct http_route *route = &options->routes[i];
+        if (!path_matches(route->path, request->path, &part) || (fixed && part != NULL)) continue;
+        fixed = fixed || part == NULL;
+        if (method_matches(route->method, request->method)) {
+            request->part = part != NULL ? strdup(part) : NULL;
+            return route;
+        }
+        used += (size_t)snprintf(allow + used, room - used, "%s%s", used > 0 ? ", " : "",
+                                 strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
+    }
+    return NULL;
+}
+
+/* The kind of body that the headers name; 0 for one that is not known. */
+static int body_kind(struct evhttp_request *ev)
+{
+    const char *type = evhttp_find_header(evhttp_request_get_input_headers(ev), "Content-Type");
+    if (type == NULL) return HTTP_JSON;
+    const size_t length = strcspn(type, "; \t");
+    static const struct {
+        const char *name;
+        int kind;
+    } kinds[] = {{"application/json", HTTP_JSON}, {"application/octet-stream", HTTP_OCTETS}};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        if (strlen(kinds[i].name) == length && strncasecmp(kinds[i].name, type, length) == 0)
+            return kinds[i].kind;
+    }
+    return 0;
+}
+
+static void dispatch(struct http_request *request)
+{
+    struct http_server *server = request->loop->server;
+    const long max_body = atomic_load(&server->max_body);
+    char allow[sizeof(request->allow)];
+    const struct http_route *route = find_route(server, request, allow, sizeof(allow));
+    char message[256];
+    if (route == NULL && allow[0] == '\0') {
+        respond_refusal(request, 404, NULL, "there is no such call");
+    } else if (route == NULL) {
+        memcpy(request->allow, allow, sizeof(allow));
+        snprintf(message, sizeof(message), "this call takes %s", allow);
+        respond_refusal(request, 405, NULL, message);
+    } else if (request->body_length > (size_t)max_body) {
+        snprintf(message, sizeof(message), "the body is larger than %ld bytes", max_body);
+        respond_refusal(request, 413, NULL, message);
+    } else if (route->bodies != 0 && (request->body_kind & route->bodies) == 0) {
+        snprintf(message, sizeof(message), "send Content-Type: application/json%s",
+                 (route->bodies & HTTP_OCTETS) != 0 ? " or application/octet-stream" : "");
+        respond_refusal(request, 415, NULL, message);
+    } else if (request->part != NULL && query_decode(request->part) != 0) {
+        respond_refusal(request, 400, NULL, "the path is not valid UTF-8 in percent-encoding");
+    } else {
+        route->handler(request, route);
+    }
+}
+
+static void on_request(struct evhttp_request *ev, void *arg)
+{
+    struct loop *loop = arg;
+    struct http_server *server = loop->server;
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(ev);
+    struct evbuffer *input = evhttp_request_get_input_buffer(ev);
+    struct evhttp_connection *connection = evhttp_request_get_connection(ev);
+    struct http_request *request = calloc(1, sizeof(*request));
+    const char *path = evhttp_uri_get_path(uri);
+    if (request != NULL) request->path = strdup(path != NULL ? path : "");
+    if (request == NULL || request->path == NULL) {
+        free(request);
+        evhttp_send_error(ev, 500, NULL);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &request->began);
+    request->loop = loop;
+    request->ev = ev;
+    request->method = "?";
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+        if (methods[i].type == evhttp_request_get_command(ev)) request->method = methods[i].name;
+    }
+    request->query = evhttp_uri_get_query(uri);
+    request->body_kind = body_kind(ev);
+    request->body_length = evbuffer_get_length(input);
+    request->body = request->body_length > 0 ? (char *)evbuffer_pullup(input, -1) : "";
+
+    pthread_mutex_lock(&server->lock);
+    server->active++;
+    pthread_mutex_unlock(&server->lock);
+    evhttp_connection_set_closecb(connection, connection_closed, request);
+    if (request->body == NULL)
+        respond_refusal(request, 500, NULL, "memory ran out");
+    else
+        dispatch(request);
+}
+
+/* ---- What evhttp answers by itself ----------------------------------------------------------- */
+
+/*
+ * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
+ * own, and gives a program no say in it. This callback of the
+ * connection's output buffer recognises the end of such a page, which is appended in one go before
+ * anything is written to the socket, and puts the interface's form in its place.
+ */
+static void replace_page(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+    static const char end[] = "</BODY></HTML>\n";
+    struct loop *loop = arg;
+    char tail[sizeof(end)] = "";
+    char head[4096];
+    struct evbuffer_ptr at;
+    const size_t length = evbuffer_get_length(output);
+    if (loop->answering || info->n_added == 0 || length < sizeof(end) || length >= sizeof(head))
+        return;
+    if (evbuffer_ptr_set(output, &at, length - (sizeof(end) - 1), EVBUFFER_PTR_SET) != 0 ||
+        evbuffer_copyout_from(output, &at, tail, sizeof(end) - 1) < 0 || strcmp(tail, end) != 0)
+        return;
+    evbuffer_copyout(output, head, length);
+    head[length] = '\0';
+
+    /* "100 Continue" may be waiting in front of it. */
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const size_t before = strncmp(head, go_on, sizeof(go_on) - 1) == 0 ? sizeof(go_on) - 1 : 0;
+    int said = 0;
+    if (sscanf(head + before, "HTTP/%*d.%*d %d", &said) != 1) return;
+    static const char refused[] =
+        "the request line or a header is not HTTP/1.1, or the head is larger than 64 KiB";
+    const int status = said == 413 || said == 500 ? said : 400;
+    char message[128];
+    if (status == 413)
+        snprintf(message, sizeof(message), "the body is larger than %ld bytes",
+                 atomic_load(&loop->server->max_body));
+    else
+        snprintf(message, sizeof(message), "%s",
+                 status == 500 ? "memory ran out"
+                 : said == 417 ? "of Expect only 100-continue is known"
+                               : refused);
+    struct buffer body = {0};
+    json_put_open(&body, '{');
+    json_put_key(&body, "error");
+    write_error(&body, status, NULL, message);
+    json_put_close(&body, '}');
+    log_debug("http.refused", "status=%d", status);
+
+    loop->answering = true;
+    evbuffer_unfreeze(output, 1); /* bufferevents keep others from taking bytes out */
+    evbuffer_drain(output, length);
+    evbuffer_freeze(output, 1);
+    evbuffer_add(output, head, before);
+    evbuffer_add_printf(output, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n", status,
+                        reason_of(status));
+    evbuffer_add_printf(output, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.length);
+    evbuffer_add(output, body.data, body.length);
+    loop->answering = false;
+    buffer_free(&body);
+}
+
+static struct bufferevent *make_connection(struct event_base *base, void *arg)
+{
+    struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
+    if (connection != NULL) evbuffer_add_cb(bufferevent_get_output(connection), replace_page, arg);
+    return connection;
+}
+
+/* ---- Loops ----------------------------------------------------------------------------------- */
+
+static void accept_again(evutil_socket_t fd, short what, void *listener)
+{
+    (void)fd;
+    (void)what;
+    evconnlistener_enable(listener);
+}
+
+/* Out of file descriptors, most likely: trying again at once would only burn the processor. */
+static void accept_failed(struct evconnlistener *listener, void *arg)
+{
+    const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+    (void)arg; /* evhttp's own */
+    log_error("http.accept", "error=%s", log_quote(strerror(errno)));
+    evconnlistener_disable(listener);
+    event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, accept_again, listener,
+                    &pause);
+}
+
+static void woken(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *loop = arg;
+    (void)fd;
+    (void)what;
+    pthread_mutex_lock(&loop->lock);
+    struct http_request *finished = loop->finished;
+    loop->finished = NULL;
+    pthread_mutex_unlock(&loop->lock);
+    while (finished != NULL) {
+        struct http_request *request = finished;
+        finished = request->next;
+        send_answer(request);
+    }
+    evhttp_set_max_body_size(loop->http, atomic_load(&loop->server->max_body));
+    if (atomic_load(&loop->server->stopping)) evconnlistener_disable(loop->listener);
+    if (atomic_load(&loop->server->ended)) event_base_loopbreak(loop->base);
+}
+
+static void *run_loop(void *arg)
+{
+    struct loop *loop = arg;
+    loop->self = pthread_self();
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    return NULL;
+}
+
+static int loop_open(struct loop *loop, struct http_server *server)
+{
+    const struct timeval idle = {.tv_sec = server->options.idle_timeout};
+    loop->server = server;
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->base = event_base_new();
+    if (loop->base == NULL) return -1;
+    loop->http = evhttp_new(loop->base);
+    loop->wake = event_new(loop->base, -1, EV_PERSIST, woken, loop);
+    if (loop->http == NULL || loop->wake == NULL) return -1;
+    evhttp_set_bevcb(loop->http, make_connection, loop);
+    evhttp_set_gencb(loop->http, on_request, loop);
+    evhttp_set_allowed_methods(loop->http, 0xffff);
+    evhttp_set_max_headers_size(loop->http, MAX_HEAD);
+    evhttp_set_max_body_size(loop->http, (ev_ssize_t)server->options.max_body);
+    evhttp_set_timeout_tv(loop->http, &idle);
+    /* A body that is too large is read to its end, and dropped, before the answer: most clients
+     * look for an answer only after they have sent everything. */
+    evhttp_set_flags(loop->http, EVHTTP_SERVER_LINGERING_CLOSE);
+    struct evconnlistener *listener =
+        evconnlistener_new(loop->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, server->options.fd);
+    if (listener == NULL) return -1;
+    if (evhttp_bind_listener(loop->http, listener) == NULL) {
+        evconnlistener_free(listener);
+        return -1;
+    }
+    evconnlistener_set_error_cb(listener, accept_failed);
+    loop->listener = listener;
+    return 0;
+}
+
+static void loop_close(struct loop *loop)
+{
+    if (loop->server == NULL) return;
+    if (loop->running) pthread_join(loop->thread, NULL);
+    if (loop->http != NULL) evhttp_free(loop->http); /* with the listener */
+    if (loop->wake != NULL) event_free(loop->wake);
+    if (loop->base != NULL) event_base_free(loop->base);
+    pthread_mutex_destroy(&loop->lock);
+}
+
+static void wake_all(struct http_server *server)
+{
+    for (int i = 0; i < server->loop_count; i++)
+        if (server->loops[i].running) event_active(server->loops[i].wake, EV_READ, 0);
+}
+
+/* ---- The server ------------------------------------------------------------------------------ */
+
+static void libevent_said(int severity, const char *message)
+{
+    log_event(severity >= EVENT_LOG_ERR    ? LOG_ERROR
+              : severity >= EVENT_LOG_WARN ? LOG_WARN
+                                           : LOG_DEBUG,
+              "http.libevent", "message=%s", log_quote(message));
+}
+
+struct http_server *http_server_create(const struct http_options *options, struct error *err)
+{
+    event_set_log_callback(libevent_said);
+    if (evthread_use_pthreads() != 0) {
+        error_set(err, ERR_INTERNAL, NULL, "libevent has no threads");
+        return NULL;
+    }
+    struct http_server *server =
+        calloc(1, sizeof(*server) + (size_t)options->threads * sizeof(struct loop));
+    if (server == NULL) {
+        error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+        return NULL;
+    }
+    server->options = *options;
+    atomic_init(&server->max_body, options->max_body);
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->idle, NULL);
+    for (int i = 0; i < options->threads; i++) {
+        server->loop_count = i + 1;
+        if (loop_open(&server->loops[i], server) != 0) goto fail;
+    }
+    for (int i = 0; i < options->threads; i++) {
+        struct loop *loop = &server->loops[i];
+        if (pthread_create(&loop->thread, NULL, run_loop, loop) != 0) goto fail;
+        loop->running = true;
+        pthread_setname_np(loop->thread, "tekupd-http");
+    }
+    return server;
+fail:
+    error_set(err, ERR_INTERNAL, NULL, "cannot start %d event loops: %s", options->threads,
+              strerror(errno));
+    http_server_free(server);
+    return NULL;
+}
+
+void http_server_set_max_body(struct http_server *server, long max_body)
+{
+    atomic_store(&server->max_body, max_body);
+    wake_all(server);
+}
+
+int http_server_drain(struct http_server *server, int timeout_ms)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += timeout_ms / 1000;
+    end.tv_nsec += (timeout_ms % 1000) * 1000000L;
+    if (end.tv_nsec >= 1000000000L) {
+        end.tv_sec++;
+        end.tv_nsec -= 1000000000L;
+    }
+    atomic_store(&server->stopping, true);
+    wake_all(server);
+    pthread_mutex_lock(&server->lock);
+    while (server->active > 0 && pthread_cond_timedwait(&server->idle, &server->lock, &end) == 0) {
+    }
+    const int left = server->active;
+    pthread_mutex_unlock(&server->lock);
+    return left;
+}
+
+void http_server_free(struct http_server *server)
+{
+    if (server == NULL) return;
+    atomic_store(&server->stopping, true);
+    atomic_store(&server->ended, true);
+    wake_all(server);
+    for (int i = 0; i < server->loop_count; i++) loop_close(&server->loops[i]);
+    pthread_cond_destroy(&server->idle);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
