@@ -98,6 +98,8 @@ int pool_error(PGconn *conn, const PGresult *result, struct error *err)
         code = ERR_UNAVAILABLE;
     else if (state != NULL && (strcmp(state, "23505") == 0 || strncmp(state, "40", 2) == 0))
         code = ERR_CONFLICT; /* class 40: deadlock, serialization failure */
+    else if (state != NULL && (strcmp(state, "22021") == 0 || strcmp(state, "22P05") == 0))
+        code = ERR_INVALID; /* text that is not UTF-8, or that the database cannot hold */
     return error_set(err, code, NULL, "PostgreSQL: %s", one_line(primary, text, sizeof(text)));
 }
 

@@ -43,8 +43,8 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 /* Turns a failed result or connection into an error: ERR_UNAVAILABLE when the connection is lost,
  * the server is shutting down, starting, full or a standby, or a time limit was reached (SQLSTATE
  * classes 08, 53, 57P0x, and 57014, 55P03, 25006), ERR_CONFLICT for unique violations and where two
- * transactions were in each other's way (23505, class 40), ERR_INTERNAL otherwise, with the
- * server's message on one line. Returns -1. */
+ * transactions were in each other's way (23505, class 40), ERR_INVALID for text that is not UTF-8
+ * (22021, 22P05), ERR_INTERNAL otherwise, with the server's message on one line. Returns -1. */
 int pool_error(PGconn *conn, const PGresult *result, struct error *err);
 
 #endif

@@ -21,7 +21,8 @@ enum { SQL_INT4_ARRAY = 1007, SQL_BYTEA_ARRAY = 1001 };
 
 enum { SQL_PARAMETERS = 12 };
 
-/* Starts as {0}. Texts and bytes stay the caller's and must outlive the execution. */
+/* Starts as {0}. Texts and bytes stay the caller's and must outlive the execution. Numbers are kept
+ * inside, so it must not be copied once it has one. */
 struct sql {
     int count;
     Oid types[SQL_PARAMETERS];

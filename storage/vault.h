@@ -16,12 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EMBEDDING_DIM = 1536, DOCUMENT_ID_SIZE = 32, TIMESTAMP_SIZE = 32 };
+enum { EMBEDDING_DIM = 1536, DOCUMENT_ID_SIZE = 40, TIMESTAMP_SIZE = 32 };
 
 /* ---- Documents ---- */
 
 struct document {
-    char id[DOCUMENT_ID_SIZE]; /* a cuid */
+    char id[DOCUMENT_ID_SIZE]; /* a cuid; rows of other writers may have a UUID */
     char *source;
     char *repository;
     char *path;
