@@ -265,15 +265,14 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* Waits until a server that is starting, or recovering, answers. */
+/* Waits until a server that is starting, or recovering, answers. Returns 1 when it ends instead. */
 static int wait_ready(const struct cluster *cluster, struct error *err)
 {
     struct postmaster postmaster;
     for (int waited = 0; waited < START_SECONDS * 10; waited++) {
         if (ping(cluster) == PQPING_OK) return 0;
         postmaster_read(cluster->directory, &postmaster);
-        if (!postmaster.ours)
-            return error_set(err, ERR_UNAVAILABLE, NULL, "PostgreSQL ended while it was starting");
+        if (!postmaster.ours) return 1;
         pause_ms(100);
     }
     return error_set(err, ERR_UNAVAILABLE, NULL, "PostgreSQL did not answer within %d seconds",
@@ -390,10 +389,12 @@ static int bring_up(const struct cluster *cluster, struct error *err)
     postmaster_read(cluster->directory, &postmaster);
     if (postmaster.ours && strcmp(postmaster.socket_directory, cluster->socket_directory) == 0) {
         kill(postmaster.pid, SIGHUP); /* who may connect may have changed */
-        if (wait_ready(cluster, err) != 0) return -1;
-        log_info("cluster.found", "directory=%s pid=%d", log_quote(cluster->directory),
-                 (int)postmaster.pid);
-        return 0;
+        const int ended = wait_ready(cluster, err);
+        if (ended == 0)
+            log_info("cluster.found", "directory=%s pid=%d", log_quote(cluster->directory),
+                     (int)postmaster.pid);
+        if (ended <= 0) return ended;
+        postmaster_read(cluster->directory, &postmaster); /* it was on its way down */
     }
     /* A server that was started with another run directory is of no use there. */
     if (postmaster.ours && stop(cluster, err) != 0) return -1;

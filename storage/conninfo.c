@@ -36,27 +36,61 @@ static bool only_prisma_knows(const char *name, size_t length)
     return false;
 }
 
-/* The URL without the parameters that are Prisma's own. NULL when memory ran out. */
-static char *without_prisma_parameters(const char *url)
+/* Where the parameters of the URL start: behind the first '?' that is not in the user name or the
+ * password, which libpq ends at the first '@' that no '/' comes before. NULL where there are none.
+ */
+static const char *find_query(const char *url)
 {
-    struct buffer kept = {0};
-    const char *query = strchr(url, '?');
-    if (query == NULL) {
-        buffer_text(&kept, url);
-        return buffer_take(&kept);
-    }
-    buffer_append(&kept, url, (size_t)(query - url));
+    const char *at = strstr(url, "://") + 3;
+    const char *end = at + strcspn(at, "@/");
+    return strchr(*end == '@' ? end : at, '?');
+}
+
+static bool libpq_knows(const PQconninfoOption *known, const char *name, size_t length)
+{
+    for (; known != NULL && known->keyword != NULL; known++)
+        if (strlen(known->keyword) == length && memcmp(known->keyword, name, length) == 0)
+            return true;
+    return length == 3 && memcmp(name, "ssl", 3) == 0; /* ssl=true, for JDBC's sake */
+}
+
+/* Copies the parameters that are not Prisma's own. One that nobody knows may be named, since a
+ * password is not in this part, unless it has an '@' in it and so may be the end of one. */
+static int keep_parameters(const char *query, struct buffer *kept, struct error *err)
+{
+    int rc = 0;
     char separator = '?';
-    for (const char *at = query + 1; *at != '\0';) {
+    PQconninfoOption *known = PQconndefaults();
+    for (const char *at = query + 1; *at != '\0' && rc == 0;) {
         const size_t length = strcspn(at, "&");
-        if (length > 0 && !only_prisma_knows(at, strcspn(at, "=&"))) {
-            buffer_append(&kept, &separator, 1);
-            buffer_append(&kept, at, length);
+        const size_t name = strcspn(at, "=&");
+        if (length > 0 && !only_prisma_knows(at, name)) {
+            if (at[name] == '=' && !libpq_knows(known, at, name) && strchr(query, '@') == NULL)
+                rc = error_set(err, ERR_INVALID, field, "%s has an unknown parameter: %.*s", field,
+                               name < 64 ? (int)name : 64, at);
+            buffer_append(kept, &separator, 1);
+            buffer_append(kept, at, length);
             separator = '&';
         }
         at += length + (at[length] == '&');
     }
-    return buffer_take(&kept);
+    PQconninfoFree(known);
+    return rc;
+}
+
+/* The URL without the parameters that are Prisma's own. */
+static char *without_prisma_parameters(const char *url, struct error *err)
+{
+    struct buffer kept = {0};
+    const char *query = find_query(url);
+    buffer_append(&kept, url, query != NULL ? (size_t)(query - url) : strlen(url));
+    if (query != NULL && keep_parameters(query, &kept, err) != 0) {
+        buffer_free(&kept);
+        return NULL;
+    }
+    char *text = buffer_take(&kept);
+    if (text == NULL) error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    return text;
 }
 
 /* Copies libpq's complaint with what it quotes from the string replaced. */
@@ -109,9 +143,9 @@ PQconninfoOption *conninfo_parse(const char *conninfo, struct error *err)
         return NULL;
     }
     const bool url = is_url(conninfo);
-    char *text = url ? without_prisma_parameters(conninfo) : strdup(conninfo);
+    char *text = url ? without_prisma_parameters(conninfo, err) : strdup(conninfo);
     if (text == NULL) {
-        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+        if (!url) error_set(err, ERR_INTERNAL, NULL, "out of memory");
         return NULL;
     }
     char *complaint = NULL;
