@@ -348,11 +348,21 @@ static int stop(const struct cluster *cluster, struct error *err)
     return rc;
 }
 
-/* Clears the way for a start: waits for processes that a killed server left behind, and removes a
- * postmaster.pid whose number has gone to a stranger since, which PostgreSQL itself cannot tell. */
+static int remove_file(const char *directory, const char *name, struct error *err)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    if (unlink(path) == 0 || errno == ENOENT) return 0;
+    return error_set(err, ERR_IO, NULL, "cannot remove %s: %s", path, strerror(errno));
+}
+
+/* Clears the way for a start: waits for processes that a killed server left behind, and removes the
+ * lock files with a number that is a stranger's by now, or that of a process which has ended
+ * without anybody waiting for it. PostgreSQL itself would take either for a server that runs. */
 static int clear_remains(const struct cluster *cluster, const struct postmaster *postmaster,
                          struct error *err)
 {
+    static const char socket_lock[] = ".s.PGSQL.5432.lock";
     char path[PATH_MAX + 32];
     for (int waited = 0; postmaster_anyone(cluster->directory); waited++) {
         if (waited == LEFTOVER_SECONDS * 10)
@@ -361,10 +371,10 @@ static int clear_remains(const struct cluster *cluster, const struct postmaster 
                              cluster->directory);
         pause_ms(100);
     }
-    snprintf(path, sizeof(path), "%s/postmaster.pid", cluster->directory);
-    if (postmaster->alive && unlink(path) != 0 && errno != ENOENT)
-        return error_set(err, ERR_IO, NULL, "cannot remove %s: %s", path, strerror(errno));
-    return 0;
+    if (postmaster->alive && remove_file(cluster->directory, "postmaster.pid", err) != 0) return -1;
+    snprintf(path, sizeof(path), "%s/%s", cluster->socket_directory, socket_lock);
+    if (postmaster_holds(path)) return 0; /* another data directory's, as the start will say */
+    return remove_file(cluster->socket_directory, socket_lock, err);
 }
 
 static int prepare_directories(const struct cluster *cluster, struct error *err)

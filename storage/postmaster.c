@@ -18,32 +18,48 @@ static bool works_in(const char *pid, const struct stat *directory)
            status.st_ino == directory->st_ino;
 }
 
-/* The lines of postmaster.pid: process, data directory, start, port, socket directory, ... */
+static bool process_works_in(pid_t pid, const char *directory)
+{
+    struct stat status;
+    char number[24];
+    snprintf(number, sizeof(number), "%d", (int)pid);
+    return stat(directory, &status) == 0 && works_in(number, &status);
+}
+
+/* The first lines of postmaster.pid and of a socket's lock file are the same. */
+enum line { LINE_PID, LINE_DATA, LINE_START, LINE_PORT, LINE_SOCKET, LINES };
+
+static int read_lines(const char *path, char lines[LINES][PATH_MAX])
+{
+    FILE *file = fopen(path, "re");
+    for (int i = 0; i < LINES; i++) lines[i][0] = '\0';
+    if (file == NULL) return -1;
+    for (int i = 0; i < LINES && fgets(lines[i], PATH_MAX, file) != NULL; i++)
+        lines[i][strcspn(lines[i], "\n")] = '\0';
+    fclose(file);
+    return 0;
+}
+
 void postmaster_read(const char *data_directory, struct postmaster *postmaster)
 {
-    char path[PATH_MAX], line[PATH_MAX];
+    char path[PATH_MAX], lines[LINES][PATH_MAX];
     *postmaster = (struct postmaster){0};
     snprintf(path, sizeof(path), "%s/postmaster.pid", data_directory);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return;
-    for (int i = 1; i <= 5 && fgets(line, sizeof(line), file) != NULL; i++) {
-        line[strcspn(line, "\n")] = '\0';
-        if (i == 1) postmaster->pid = (pid_t)strtol(line, NULL, 10);
-        if (i == 5)
-            snprintf(postmaster->socket_directory, sizeof(postmaster->socket_directory), "%s",
-                     line);
-    }
-    fclose(file);
-    if (postmaster->pid <= 0) {
-        postmaster->pid = 0; /* a standalone server writes a negative number; it is not ours */
-        return;
-    }
-    struct stat directory;
-    char number[24];
-    snprintf(number, sizeof(number), "%d", (int)postmaster->pid);
+    if (read_lines(path, lines) != 0) return;
+    const long pid = strtol(lines[LINE_PID], NULL, 10);
+    if (pid <= 0 || pid > INT_MAX) return; /* a standalone server writes a negative number */
+    postmaster->pid = (pid_t)pid;
     postmaster->alive = kill(postmaster->pid, 0) == 0 || errno == EPERM;
-    postmaster->ours =
-        postmaster->alive && stat(data_directory, &directory) == 0 && works_in(number, &directory);
+    postmaster->ours = process_works_in(postmaster->pid, data_directory);
+    memcpy(postmaster->socket_directory, lines[LINE_SOCKET], PATH_MAX);
+}
+
+bool postmaster_holds(const char *socket_lock)
+{
+    char lines[LINES][PATH_MAX];
+    if (read_lines(socket_lock, lines) != 0) return false;
+    const long pid = strtol(lines[LINE_PID], NULL, 10);
+    return pid > 0 && pid <= INT_MAX && process_works_in((pid_t)pid, lines[LINE_DATA]);
 }
 
 bool postmaster_anyone(const char *data_directory)
