@@ -127,6 +127,11 @@ bool tk_graph_publish(struct graph *graph, struct session *session, uint32_t slo
 bool tk_graph_link(struct graph *graph, struct session *session, uint32_t from, uint32_t to,
                    unsigned layer, bool force);
 
+/* Gives a slot of a graph that nobody else knows yet the list that it had when it was saved. False
+ * when memory ran out. */
+bool tk_graph_restore(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
+                      const uint32_t *slots, uint32_t count);
+
 /* The number of nodes that link here. */
 uint32_t tk_graph_inlinks(struct graph *graph, uint32_t slot, unsigned layer);
 /* Strikes `from` from the inlinks of `to`; returns how many are left. */

@@ -171,6 +171,19 @@ static bool raise_entry(struct graph *graph, uint32_t slot, unsigned level)
     return true;
 }
 
+/* The same where it may be needed: the entry point may have been removed while the node was being
+ * linked, and one below the node have taken its place. */
+static bool see_to_entry(struct graph *graph, uint32_t slot, unsigned level, bool entry_locked)
+{
+    uint32_t entry;
+    unsigned top;
+    if (tk_graph_entry(graph, &entry, &top) && top >= level) return entry == slot;
+    if (!entry_locked) pthread_mutex_lock(&graph->entry_lock);
+    bool is_entry = raise_entry(graph, slot, level);
+    if (!entry_locked) pthread_mutex_unlock(&graph->entry_lock);
+    return is_entry;
+}
+
 /* Links a new node. All that was found may have been removed meanwhile; then there is nobody to
  * link to, and the neighbours have to be looked for again. */
 static tk_status link_node(struct graph *graph, struct session *session, uint32_t slot,
@@ -187,10 +200,7 @@ static tk_status link_node(struct graph *graph, struct session *session, uint32_
                               memory_order_release);
         if (!link_back(graph, session, slot, level)) return TK_ENOMEM;
         if (tk_graph_inlinks(graph, slot, 0) > 0) break;
-        if (!entry_locked) pthread_mutex_lock(&graph->entry_lock);
-        bool alone = raise_entry(graph, slot, level);
-        if (!entry_locked) pthread_mutex_unlock(&graph->entry_lock);
-        if (alone) break;
+        if (see_to_entry(graph, slot, level, entry_locked)) break;
     }
     return TK_OK;
 }
@@ -206,7 +216,7 @@ static tk_status insert_at(struct graph *graph, struct session *session, unsigne
     status = make_node(graph, session, vector, level, id, slot);
     if (status != TK_OK) return status;
     status = link_node(graph, session, *slot, level, entry_locked);
-    if (status == TK_OK && entry_locked) raise_entry(graph, *slot, level);
+    if (status == TK_OK) see_to_entry(graph, *slot, level, entry_locked);
     return status;
 }
 

@@ -19,6 +19,21 @@ static bool selection_has(const struct selection *selection, uint32_t slot)
     return false;
 }
 
+/* Under the in lock. False when memory ran out. */
+static bool append(struct graph *graph, struct inlinks *in, uint32_t from)
+{
+    if (in->count == in->capacity) {
+        uint32_t larger = in->capacity ? in->capacity * 2 : 8;
+        uint32_t *slots = tk_memory_resize(graph->memory, in->slots, in->capacity * sizeof(*slots),
+                                           larger * sizeof(*slots));
+        if (!slots) return false;
+        in->slots = slots;
+        in->capacity = larger;
+    }
+    in->slots[in->count++] = from;
+    return true;
+}
+
 /* Enters `from` into the inlinks of `to`. False when `to` is dead or memory ran out. */
 static bool enter(struct graph *graph, uint32_t from, uint32_t to, unsigned layer)
 {
@@ -26,18 +41,7 @@ static bool enter(struct graph *graph, uint32_t from, uint32_t to, unsigned laye
     struct inlinks *in = &tk_node_links(node, layer)->in;
     bool entered = false;
     pthread_mutex_lock(tk_in_lock(graph, to));
-    if (tk_node_state(node) != SLOT_LIVE) goto out;
-    if (in->count == in->capacity) {
-        uint32_t larger = in->capacity ? in->capacity * 2 : 8;
-        uint32_t *slots = tk_memory_resize(graph->memory, in->slots, in->capacity * sizeof(*slots),
-                                           larger * sizeof(*slots));
-        if (!slots) goto out;
-        in->slots = slots;
-        in->capacity = larger;
-    }
-    in->slots[in->count++] = from;
-    entered = true;
-out:
+    if (tk_node_state(node) == SLOT_LIVE) entered = append(graph, in, from);
     pthread_mutex_unlock(tk_in_lock(graph, to));
     return entered;
 }
@@ -133,6 +137,18 @@ bool tk_graph_publish(struct graph *graph, struct session *session, uint32_t slo
         for (uint32_t i = count; i < list.count; i++)
             tk_graph_strike(graph, slot, list.slots[i], layer);
     return true;
+}
+
+bool tk_graph_restore(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
+                      const uint32_t *slots, uint32_t count)
+{
+    struct selection list = {.count = count};
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *node = tk_store_node(graph->store, slots[i]);
+        if (!append(graph, &tk_node_links(node, layer)->in, slot)) return false;
+        list.slots[i] = slots[i];
+    }
+    return put_list(graph, session, slot, layer, &list);
 }
 
 /* The list of `from` with `to` beside it, best first. */
