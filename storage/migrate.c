@@ -40,19 +40,14 @@ static int make_record_table(PGconn *conn, struct error *err)
 /* One row of the record against the migration that the program has in its place. */
 static int check_row(const PGresult *record, int row, struct error *err)
 {
+    const struct migration *migration = &migrations[row];
     const int version = sql_get_int4(record, row, 0);
     const char *name = sql_get_text(record, row, 1);
-    if (version > (int)migration_count)
-        return error_set(err, ERR_CONFLICT, NULL,
-                         "the database has the migration %d (%s), which this tekupdb %s does not "
-                         "know: a newer version made it; run that one",
-                         version, name, TEKUP_VERSION);
-    if (version != row + 1)
+    uint8_t checksum[SHA256_SIZE];
+    if (version != migration->version)
         return error_set(err, ERR_CONFLICT, NULL,
                          "tekupdb.\"Migration\" has no row for the migration %d, but one for %d",
-                         row + 1, version);
-    const struct migration *migration = &migrations[row];
-    uint8_t checksum[SHA256_SIZE];
+                         migration->version, version);
     digest_sha256(migration->sql, migration->length, checksum);
     if (strcmp(name, migration->name) != 0 || PQgetlength(record, row, 2) != SHA256_SIZE ||
         memcmp(PQgetvalue(record, row, 2), checksum, SHA256_SIZE) != 0)
@@ -64,16 +59,28 @@ static int check_row(const PGresult *record, int row, struct error *err)
     return 0;
 }
 
+static int check_rows(const PGresult *record, struct error *err)
+{
+    const int rows = PQntuples(record);
+    const int newest = rows > 0 ? sql_get_int4(record, rows - 1, 0) : 0;
+    /* A database of a newer version is told as that first, whatever else differs. */
+    if (newest > (int)migration_count)
+        return error_set(err, ERR_CONFLICT, NULL,
+                         "the database has the migration %d (%s), which this tekupdb %s does not "
+                         "know: a newer version made it; run that one",
+                         newest, sql_get_text(record, rows - 1, 1), TEKUP_VERSION);
+    int rc = 0;
+    for (int row = 0; rc == 0 && row < rows; row++) rc = check_row(record, row, err);
+    return rc;
+}
+
 static int check_record(PGconn *conn, int *applied, struct error *err)
 {
     PGresult *record = sql_execute(
         conn, "SELECT \"version\", \"name\", \"checksum\" FROM tekupdb.\"Migration\" ORDER BY 1",
         NULL, err);
     if (record == NULL) return -1;
-    int rc = 0;
-    /* The newest first: a database of a newer version is told as that, whatever else differs. */
-    for (int row = PQntuples(record) - 1; rc == 0 && row >= 0; row--)
-        rc = check_row(record, row, err);
+    const int rc = check_rows(record, err);
     *applied = PQntuples(record);
     PQclear(record);
     return rc;
