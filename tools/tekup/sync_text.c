@@ -100,7 +100,7 @@ void sync_print_ended(const json_t *item, FILE *out, const struct terminal *term
         buffer_format(&raw, "%s documents",
                       figure_count(field_integer(item, "documentCount"), figure));
     else
-        buffer_format(&raw, "failed: %s", field_text(item, "errorMessage"));
+        buffer_text(&raw, field_text(item, "errorMessage"));
     if (json_is_object(last)) {
         buffer_text(&raw, "; ");
         sync_counts_text(&raw, last);
