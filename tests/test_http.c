@@ -25,12 +25,12 @@ static atomic_bool slow_may_end;
 
 /* ---- Handlers ---- */
 
-static void echo(struct http_request *request, const struct http_route *route)
+static void echo(struct http_request *request)
 {
     struct buffer body = {0};
     size_t length;
     const char *text = http_body(request, &length);
-    buffer_format(&body, "[%s|%s|%s|%d|", (const char *)route->arg,
+    buffer_format(&body, "[%s|%s|%s|%d|", (const char *)http_route(request)->arg,
                   http_part(request) != NULL ? http_part(request) : "-",
                   http_query(request) != NULL ? http_query(request) : "-", http_body_kind(request));
     buffer_append(&body, text, length);
@@ -46,9 +46,8 @@ static void answer_later(void *arg)
     http_respond(request, 201, &body);
 }
 
-static void later(struct http_request *request, const struct http_route *route)
+static void later(struct http_request *request)
 {
-    (void)route;
     struct error err;
     if (workers_submit(workers, answer_later, request) != 0) {
         error_set(&err, ERR_UNAVAILABLE, NULL, "busy");
@@ -66,16 +65,14 @@ static void answer_slowly(void *arg)
     answer_later(arg);
 }
 
-static void slow(struct http_request *request, const struct http_route *route)
+static void slow(struct http_request *request)
 {
-    (void)route;
     cr_assert_eq(workers_submit(workers, answer_slowly, request), 0);
 }
 
-static void failing(struct http_request *request, const struct http_route *route)
+static void failing(struct http_request *request)
 {
     struct error err;
-    (void)route;
     error_set(&err, ERR_UNAVAILABLE, "limit", "it is \"away\"");
     http_respond_error(request, &err);
 }

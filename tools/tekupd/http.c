@@ -179,6 +179,19 @@ void *http_context(const struct http_request *request)
     return request->loop->server->options.context;
 }
 
+const struct http_route *http_route(const struct http_request *request)
+{
+    return request->route;
+}
+
+double http_elapsed_ms(const struct http_request *request)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - request->began.tv_sec) * 1e3 +
+           (double)(now.tv_nsec - request->began.tv_nsec) / 1e6;
+}
+
 const char *http_query(const struct http_request *request)
 {
     return request->query;
@@ -204,12 +217,8 @@ const char *http_body(const struct http_request *request, size_t *length)
 static void request_done(struct http_request *request)
 {
     struct http_server *server = request->loop->server;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const double ms = (double)(now.tv_sec - request->began.tv_sec) * 1e3 +
-                      (double)(now.tv_nsec - request->began.tv_nsec) / 1e6;
     log_debug("http.request", "method=%s path=%s status=%d ms=%.2f", request->method,
-              log_quote(request->path), request->status, ms);
+              log_quote(request->path), request->status, http_elapsed_ms(request));
     buffer_free(&request->answer);
     free(request->path);
     free(request->part);
@@ -394,7 +403,8 @@ static void dispatch(struct http_request *request)
     } else if (request->part != NULL && query_decode(request->part) != 0) {
         respond_refusal(request, 400, NULL, "the path is not valid UTF-8 in percent-encoding");
     } else {
-        route->handler(request, route);
+        request->route = route;
+        route->handler(request);
     }
 }
 

@@ -26,7 +26,7 @@ struct http_route {
     const char *method; /* "GET" answers HEAD as well */
     const char *path;   /* a final part "*" stands for any one part */
     int bodies;         /* 0: a body is not looked at */
-    void (*handler)(struct http_request *request, const struct http_route *route);
+    void (*handler)(struct http_request *request);
     const void *arg; /* the handler's own */
 };
 
@@ -57,6 +57,8 @@ void http_server_free(struct http_server *server);
 /* ---- A request: the handler's until it answers ---- */
 
 void *http_context(const struct http_request *request);
+const struct http_route *http_route(const struct http_request *request);
+double http_elapsed_ms(const struct http_request *request); /* since it was complete */
 const char *http_query(const struct http_request *request); /* undecoded, NULL without '?' */
 const char *http_part(const struct http_request *request);  /* what "*" stands for, decoded */
 int http_body_kind(const struct http_request *request);     /* HTTP_JSON or HTTP_OCTETS */

@@ -1,0 +1,280 @@
+#include "tools/tekupd/catalog.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(struct catalog *catalog, const char *id, const char *repository, const char *path)
+{
+    struct error err = {0};
+    cr_assert_eq(catalog_put_document(catalog, id, "local", repository, path, 1, &err), 0, "%s",
+                 err.message);
+}
+
+static void attach(struct catalog *catalog, int64_t embedding, const char *id)
+{
+    struct error err = {0};
+    cr_assert_eq(catalog_put_embedding(catalog, embedding, id, 1, NULL, &err), 0, "%s",
+                 err.message);
+}
+
+static struct catalog *example(void)
+{
+    struct catalog *catalog = catalog_create();
+    cr_assert_not_null(catalog);
+    put(catalog, "a", "r1", "docs/a.md");
+    put(catalog, "b", "r1", "docs/b.md");
+    put(catalog, "c", "r2", "src/c.c");
+    put(catalog, "empty", "r2", "src/empty.c");
+    attach(catalog, 1, "a");
+    attach(catalog, 2, "a");
+    attach(catalog, 3, "b");
+    attach(catalog, 4, "c");
+    return catalog;
+}
+
+/* The embeddings that a filter lets through, as a set of bits. */
+static unsigned passing(const struct catalog *catalog, const char *source, const char *repository,
+                        const char *prefix, char *const *documents, size_t count)
+{
+    struct catalog_filter filter;
+    unsigned bits = 0;
+    tk_search search;
+    tk_search_init(&search);
+    cr_assert_eq(
+        catalog_narrow(catalog, source, repository, prefix, documents, count, &filter, NULL), 0);
+    catalog_apply(&filter, &search);
+    for (tk_id id = 1; id <= 8; id++) {
+        const bool in = (search.within == NULL || tk_idset_contains(search.within, id)) &&
+                        (search.predicate == NULL || search.predicate(id, search.predicate_arg));
+        if (in && !filter.nothing) bits |= 1u << id;
+    }
+    cr_expect_eq(filter.nothing, search.within != NULL && tk_idset_count(search.within) == 0);
+    catalog_filter_free(&filter);
+    return bits;
+}
+
+Test(catalog, filters_by_place_and_by_document)
+{
+    struct catalog *catalog = example();
+    char *documents[] = {(char *)"b", (char *)"c", (char *)"nowhere"};
+    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x1e);
+    cr_expect_eq(passing(catalog, "github", NULL, NULL, NULL, 0), 0);
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0xe);
+    cr_expect_eq(passing(catalog, NULL, "r1", "docs/b", NULL, 0), 0x8);
+    cr_expect_eq(passing(catalog, NULL, NULL, "src/", NULL, 0), 0x10);
+    cr_expect_eq(passing(catalog, NULL, NULL, "", NULL, 0), 0x1e);
+    cr_expect_eq(passing(catalog, NULL, "r", NULL, NULL, 0), 0);
+    cr_expect_eq(passing(catalog, NULL, NULL, NULL, documents, 3), 0x18);
+    cr_expect_eq(passing(catalog, NULL, "r2", NULL, documents, 3), 0x10);
+    cr_expect_eq(passing(catalog, NULL, NULL, NULL, documents, 0), 0, "of no documents: nothing");
+    catalog_free(catalog);
+}
+
+Test(catalog, gives_the_best_hit_of_each_document)
+{
+    struct catalog *catalog = example();
+    const tk_hit hits[] = {{2, 0.9f}, {77, 0.85f}, {1, 0.8f}, {4, 0.7f}, {3, 0.6f}};
+    struct catalog_hit best[3];
+    size_t found;
+    cr_assert_eq(catalog_best(catalog, hits, 5, 3, best, &found, NULL), 0);
+    cr_assert_eq(found, 3);
+    cr_expect_eq(best[0].embedding, 2);
+    cr_expect_str_eq(best[0].document, "a");
+    cr_expect_str_eq(best[0].path, "docs/a.md");
+    cr_expect_str_eq(best[1].document, "c");
+    cr_expect_str_eq(best[1].repository, "r2");
+    cr_expect_str_eq(best[1].source, "local");
+    cr_expect_eq(best[2].embedding, 3);
+    catalog_hits_free(best, found);
+    cr_assert_eq(catalog_best(catalog, hits, 5, 1, best, &found, NULL), 0);
+    cr_expect_eq(found, 1);
+    catalog_hits_free(best, found);
+    cr_assert_eq(catalog_best(catalog, hits, 0, 3, best, &found, NULL), 0);
+    cr_expect_eq(found, 0);
+    catalog_free(catalog);
+}
+
+Test(catalog, follows_documents_that_move_and_embeddings_that_change_hands)
+{
+    struct catalog *catalog = example();
+    struct catalog_counts counts;
+    struct error err = {0};
+    put(catalog, "a", "r3", "moved/a.md");
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0x8);
+    cr_expect_eq(passing(catalog, NULL, "r3", "moved/", NULL, 0), 0x6);
+    attach(catalog, 2, "b");
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0xc);
+    catalog_remove_document(catalog, "a");
+    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x1c);
+    catalog_remove_embedding(catalog, 2);
+    catalog_remove_embedding(catalog, 99);
+    catalog_remove_document(catalog, "nowhere");
+    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x18);
+    catalog_count(catalog, &counts);
+    cr_expect_eq(counts.documents, 3);
+    cr_expect_eq(counts.embeddings, 2);
+    cr_expect_gt(counts.bytes, 0);
+    cr_expect_eq(catalog_put_embedding(catalog, 5, "nowhere", 1, NULL, &err), -1);
+    cr_expect_eq(err.code, ERR_NOT_FOUND);
+    cr_expect_eq(catalog_put_document(catalog, "an-id-of-more-bytes-than-there-is-room-for", "s",
+                                      "r", "p", 1, &err),
+                 -1);
+    catalog_free(catalog);
+    catalog_free(NULL);
+}
+
+Test(catalog, removes_what_an_epoch_has_not_seen)
+{
+    struct catalog *catalog = example();
+    struct catalog_counts counts;
+    bool known;
+    int64_t *stale;
+    size_t count;
+    catalog_put_document(catalog, "a", "local", "r1", "docs/a.md", 2, NULL);
+    cr_expect_eq(catalog_put_embedding(catalog, 1, "a", 2, &known, NULL), 0);
+    cr_expect(known);
+    cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 2, &known, NULL), 0);
+    cr_expect_not(known);
+    cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 1, &known, NULL), 0, "never goes back");
+    catalog_put_document(catalog, "empty", "local", "r2", "src/empty.c", 2, NULL);
+
+    cr_assert_eq(catalog_stale(catalog, 2, &stale, &count, NULL), 0);
+    unsigned bits = 0;
+    for (size_t i = 0; i < count; i++) bits |= 1u << stale[i];
+    cr_expect_eq(count, 3);
+    cr_expect_eq(bits, 0x1c);
+    free(stale);
+    catalog_remove_stale(catalog, 2);
+    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x42);
+    catalog_count(catalog, &counts);
+    cr_expect_eq(counts.documents, 2);
+    catalog_remove_empty(catalog, "local", "r1");
+    catalog_remove_empty(catalog, "local", "r2");
+    catalog_remove_empty(catalog, "local", "nowhere");
+    catalog_count(catalog, &counts);
+    cr_expect_eq(counts.documents, 1);
+    catalog_free(catalog);
+}
+
+/* Wide filters are asked, narrow ones are sets; both must say the same as a plain array. */
+Test(catalog, agrees_with_a_plain_list_through_many_changes)
+{
+    enum { IDS = 6000, DOCUMENTS = 900, STEPS = 40000 };
+    static int owner[IDS]; /* of each embedding: document + 1, or 0 */
+    struct catalog *catalog = catalog_create();
+    uint32_t state = 12345;
+    char id[DOCUMENT_ID_SIZE], path[64], repository[16];
+    for (int step = 0; step < STEPS; step++) {
+        state = state * 1664525u + 1013904223u;
+        const int document = (int)((state >> 8) % DOCUMENTS);
+        const int embedding = (int)((state >> 4) % IDS);
+        snprintf(id, sizeof(id), "d%d", document);
+        snprintf(path, sizeof(path), "%d/%d", document % 7, document);
+        snprintf(repository, sizeof(repository), "r%d", document % 3 == 0 ? 0 : document % 40);
+        switch ((state >> 28) % 8) {
+        case 0:
+            catalog_remove_embedding(catalog, embedding);
+            owner[embedding] = 0;
+            break;
+        case 1:
+            if (document % 4 != 0) break;
+            catalog_remove_document(catalog, id);
+            for (int i = 0; i < IDS; i++) {
+                if (owner[i] == document + 1) owner[i] = 0;
+            }
+            break;
+        default:
+            put(catalog, id, repository, path);
+            attach(catalog, embedding, id);
+            owner[embedding] = document + 1;
+        }
+    }
+    static const struct {
+        const char *repository, *prefix;
+    } filters[] = {{"r0", NULL}, {"r7", NULL}, {NULL, "3/"}, {"r0", "6/"}, {NULL, NULL}};
+    bool asked = false, set = false;
+    for (size_t f = 0; f < sizeof(filters) / sizeof(*filters); f++) {
+        struct catalog_filter filter;
+        tk_search search;
+        tk_search_init(&search);
+        cr_assert_eq(catalog_narrow(catalog, "local", filters[f].repository, filters[f].prefix,
+                                    NULL, 0, &filter, NULL),
+                     0);
+        catalog_apply(&filter, &search);
+        asked = asked || filter.ask;
+        set = set || filter.within != NULL;
+        for (int i = 0; i < IDS; i++) {
+            const int document = owner[i] - 1;
+            snprintf(path, sizeof(path), "%d/", document % 7);
+            snprintf(repository, sizeof(repository), "r%d", document % 3 == 0 ? 0 : document % 40);
+            const bool wanted =
+                owner[i] != 0 &&
+                (filters[f].repository == NULL || strcmp(filters[f].repository, repository) == 0) &&
+                (filters[f].prefix == NULL || strcmp(filters[f].prefix, path) == 0);
+            const bool is =
+                (search.within == NULL || tk_idset_contains(search.within, (tk_id)i)) &&
+                (search.predicate == NULL || search.predicate((tk_id)i, search.predicate_arg));
+            cr_assert_eq(is, wanted, "filter %zu, embedding %d", f, i);
+        }
+        catalog_filter_free(&filter);
+    }
+    cr_expect(asked && set, "both kinds of filter were looked at");
+    catalog_free(catalog);
+}
+
+/* ---- Readers beside a writer ---- */
+
+struct race {
+    struct catalog *catalog;
+    atomic_bool over;
+    atomic_int wrong;
+};
+
+static void *read_on(void *arg)
+{
+    struct race *race = arg;
+    while (!atomic_load(&race->over)) {
+        const tk_hit hits[] = {{1, 0.9f}, {2, 0.8f}, {3, 0.7f}};
+        struct catalog_hit best[3];
+        size_t found = 0;
+        struct catalog_filter filter;
+        if (catalog_best(race->catalog, hits, 3, 3, best, &found, NULL) != 0)
+            atomic_fetch_add(&race->wrong, 1);
+        for (size_t i = 0; i < found; i++) {
+            /* A document is always seen whole: its path begins with its repository's name. */
+            if (strncmp(best[i].path, best[i].repository, strlen(best[i].repository)) != 0)
+                atomic_fetch_add(&race->wrong, 1);
+        }
+        catalog_hits_free(best, found);
+        if (catalog_narrow(race->catalog, "local", "two", NULL, NULL, 0, &filter, NULL) != 0)
+            atomic_fetch_add(&race->wrong, 1);
+        catalog_filter_free(&filter);
+    }
+    return NULL;
+}
+
+Test(catalog, can_be_read_while_documents_come_move_and_go)
+{
+    struct race race = {catalog_create(), false, 0};
+    pthread_t readers[3];
+    for (int i = 0; i < 3; i++) pthread_create(&readers[i], NULL, read_on, &race);
+    for (int round = 0; round < 3000; round++) {
+        put(race.catalog, "x", "one", "one/x");
+        attach(race.catalog, 1, "x");
+        attach(race.catalog, 2, "x");
+        put(race.catalog, "y", "two", "two/y");
+        attach(race.catalog, 3, "y");
+        put(race.catalog, "x", "two", "two/x");
+        catalog_remove_embedding(race.catalog, 2);
+        catalog_remove_document(race.catalog, "x");
+        catalog_remove_document(race.catalog, "y");
+    }
+    atomic_store(&race.over, true);
+    for (int i = 0; i < 3; i++) pthread_join(readers[i], NULL);
+    cr_expect_eq(atomic_load(&race.wrong), 0);
+    catalog_free(race.catalog);
+}

@@ -1,0 +1,111 @@
+/* api.c: the table of calls, and what they share. */
+#include "tools/tekupd/api.h"
+
+#include "storage/base/log.h"
+#include "tools/tekupd/keeper.h"
+#include "tools/tekupd/query.h"
+
+enum lane { ON_LOOP, SEARCHERS, CLERKS };
+
+struct call {
+    enum lane lane;
+    api_call run;
+};
+
+static void run_call(void *arg)
+{
+    struct http_request *request = arg;
+    const struct call *call = http_route(request)->arg;
+    call->run(http_context(request), request);
+}
+
+static void handle(struct http_request *request)
+{
+    struct daemon *daemon = http_context(request);
+    const struct call *call = http_route(request)->arg;
+    if (call->lane == ON_LOOP) {
+        call->run(daemon, request);
+        return;
+    }
+    struct workers *workers = call->lane == SEARCHERS ? daemon->searchers : daemon->clerks;
+    if (workers_submit(workers, run_call, request) != 0) {
+        struct error err;
+        error_set(&err, ERR_UNAVAILABLE, NULL, "too many requests are waiting already");
+        http_respond_error(request, &err);
+    }
+}
+
+#define ROUTE(method, path, bodies, lane, run)                                                     \
+    {                                                                                              \
+        method, path, bodies, handle, &(const struct call)                                         \
+        {                                                                                          \
+            lane, run                                                                              \
+        }                                                                                          \
+    }
+
+const struct http_route api_routes[] = {
+    ROUTE("POST", "/v1/search", HTTP_JSON | HTTP_OCTETS, SEARCHERS, api_search),
+    ROUTE("POST", "/v1/search/batch", HTTP_JSON, SEARCHERS, api_search_batch),
+    ROUTE("GET", "/v1/documents", 0, CLERKS, api_documents_list),
+    ROUTE("PUT", "/v1/documents", HTTP_JSON, CLERKS, api_documents_put),
+    ROUTE("GET", "/v1/documents/by-path", 0, CLERKS, api_documents_get_by_path),
+    ROUTE("DELETE", "/v1/documents/by-path", 0, CLERKS, api_documents_delete_by_path),
+    ROUTE("GET", "/v1/documents/*", 0, CLERKS, api_documents_get),
+    ROUTE("DELETE", "/v1/documents/*", 0, CLERKS, api_documents_delete),
+    ROUTE("GET", "/v1/sources", 0, CLERKS, api_sources_list),
+    ROUTE("PUT", "/v1/sources", HTTP_JSON, CLERKS, api_sources_put),
+    ROUTE("DELETE", "/v1/sources", 0, CLERKS, api_sources_delete),
+    ROUTE("POST", "/v1/sources/test", HTTP_JSON, CLERKS, api_sources_test),
+    ROUTE("GET", "/v1/sync", 0, CLERKS, api_sync_list),
+    ROUTE("POST", "/v1/sync", HTTP_JSON, CLERKS, api_sync_start),
+    ROUTE("GET", "/v1/status", 0, CLERKS, api_status),
+    ROUTE("GET", "/healthz", 0, ON_LOOP, api_healthz),
+    ROUTE("GET", "/readyz", 0, ON_LOOP, api_readyz),
+};
+const size_t api_route_count = sizeof(api_routes) / sizeof(*api_routes);
+
+void api_fail(struct daemon *daemon, struct http_request *request, const struct error *err)
+{
+    if (err->code == ERR_UNAVAILABLE) keeper_wake(daemon->keeper);
+    if (http_status_of(err->code) == 500)
+        log_error("api.failed", "call=%s error=%s", http_route(request)->path,
+                  log_quote(err->message));
+    http_respond_error(request, err);
+}
+
+void api_fail_write(struct daemon *daemon, struct http_request *request, const struct error *err)
+{
+    if (err->code == ERR_UNAVAILABLE) keeper_doubt(daemon->keeper);
+    api_fail(daemon, request, err);
+}
+
+int api_no_query(struct http_request *request, struct error *err)
+{
+    static const char *const none[] = {NULL};
+    struct query query;
+    const int rc = query_parse(http_query(request), none, &query, err);
+    query_free(&query);
+    return rc;
+}
+
+int api_read_body(struct http_request *request, const char *const *known, const char *const *cut,
+                  struct json_slice *slices, json_t **root, struct error *err)
+{
+    size_t length;
+    const char *body = http_body(request, &length);
+    *root = NULL;
+    if (api_no_query(request, err) != 0) return -1;
+    if (json_body_parse(body, length, cut, slices, root, err) != 0) return -1;
+    if (json_check_known(*root, known, err) == 0) return 0;
+    json_decref(*root);
+    *root = NULL;
+    return -1;
+}
+
+struct syncer *api_syncer(struct daemon *daemon, struct error *err)
+{
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    if (syncer == NULL)
+        error_set(err, ERR_UNAVAILABLE, NULL, "the database has not been reached yet");
+    return syncer;
+}

@@ -1,0 +1,70 @@
+/*
+ * api.h: the calls of the HTTP interface (API.md), a file for each group of them.
+ *
+ * A call runs on a worker and answers its request exactly once. Which pool of workers it runs on
+ * says whether it waits for PostgreSQL.
+ */
+#ifndef TEKUPD_API_H
+#define TEKUPD_API_H
+
+#include "storage/base/buffer.h"
+#include "storage/base/error.h"
+#include "tools/tekupd/daemon.h"
+#include "tools/tekupd/http.h"
+#include "tools/tekupd/json_body.h"
+
+extern const struct http_route api_routes[];
+extern const size_t api_route_count;
+
+typedef void (*api_call)(struct daemon *daemon, struct http_request *request);
+
+/* ---- Calls ---- */
+
+/* api_search.c; on the searchers */
+void api_search(struct daemon *daemon, struct http_request *request);
+void api_search_batch(struct daemon *daemon, struct http_request *request);
+
+/* api_documents.c; on the clerks */
+void api_documents_list(struct daemon *daemon, struct http_request *request);
+void api_documents_get(struct daemon *daemon, struct http_request *request);
+void api_documents_get_by_path(struct daemon *daemon, struct http_request *request);
+void api_documents_put(struct daemon *daemon, struct http_request *request);
+void api_documents_delete(struct daemon *daemon, struct http_request *request);
+void api_documents_delete_by_path(struct daemon *daemon, struct http_request *request);
+
+/* api_sources.c; on the clerks */
+void api_sources_list(struct daemon *daemon, struct http_request *request);
+void api_sources_put(struct daemon *daemon, struct http_request *request);
+void api_sources_delete(struct daemon *daemon, struct http_request *request);
+void api_sources_test(struct daemon *daemon, struct http_request *request);
+
+/* api_sync.c; on the clerks */
+void api_sync_start(struct daemon *daemon, struct http_request *request);
+void api_sync_list(struct daemon *daemon, struct http_request *request);
+
+/* api_status.c; the first two on the loops, since they wait for nothing */
+void api_healthz(struct daemon *daemon, struct http_request *request);
+void api_readyz(struct daemon *daemon, struct http_request *request);
+void api_status(struct daemon *daemon, struct http_request *request);
+
+/* ---- For the calls ---- */
+
+/* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.
+ */
+void api_fail(struct daemon *daemon, struct http_request *request, const struct error *err);
+
+/* As api_fail, for a write: when PostgreSQL was away, nobody knows whether it has been committed.
+ */
+void api_fail_write(struct daemon *daemon, struct http_request *request, const struct error *err);
+
+/* The body of a request that takes no parameters, as json_body_parse has it. */
+int api_read_body(struct http_request *request, const char *const *known, const char *const *cut,
+                  struct json_slice *slices, json_t **root, struct error *err);
+
+/* Refuses any parameter, for calls that have none. */
+int api_no_query(struct http_request *request, struct error *err);
+
+/* The syncer, or NULL with ERR_UNAVAILABLE as long as the database has not been there. */
+struct syncer *api_syncer(struct daemon *daemon, struct error *err);
+
+#endif

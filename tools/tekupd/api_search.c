@@ -1,0 +1,406 @@
+/*
+ * api_search.c: searches, one or many in a request.
+ *
+ * A request goes through steps: its searches are read; those with a metadata filter ask PostgreSQL
+ * which documents match; the mirror is searched; the texts of the hits are fetched; the answer is
+ * written. The steps that need PostgreSQL run on the clerks, the others on the searchers. When
+ * PostgreSQL is away, or all clerks are busy, the texts are left out and the answer says so.
+ */
+#include "tools/tekupd/api.h"
+
+#include "storage/base/log.h"
+#include "tools/tekupd/json_write.h"
+#include "tools/tekupd/keeper.h"
+#include "tools/tekupd/search_request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH_MOST = 256 };
+
+struct search {
+    struct search_request wanted;
+    char **matching; /* ids of the documents that match the metadata filter */
+    size_t match_count;
+    struct catalog_hit *hits;
+    size_t found;
+    struct passage *passages; /* one for each hit; NULL where they were not fetched */
+    struct error missing;     /* why not */
+    struct error err;         /* why the search failed */
+};
+
+struct job {
+    struct daemon *daemon;
+    struct http_request *request;
+    bool batch;
+    size_t count;
+    struct search *searches;
+};
+
+static void search_free(struct search *search)
+{
+    search_request_free(&search->wanted);
+    for (size_t i = 0; i < search->match_count; i++) free(search->matching[i]);
+    free(search->matching);
+    for (size_t i = 0; i < search->found && search->passages != NULL; i++)
+        passage_free(&search->passages[i]);
+    free(search->passages);
+    if (search->hits != NULL) catalog_hits_free(search->hits, search->found);
+    free(search->hits);
+}
+
+static void job_free(struct job *job)
+{
+    if (job == NULL) return;
+    for (size_t i = 0; i < job->count; i++) search_free(&job->searches[i]);
+    free(job->searches);
+    free(job);
+}
+
+/* ---- The answer ------------------------------------------------------------------------------ */
+
+static void put_chunk(struct buffer *body, const struct passage *passage)
+{
+    const size_t length = passage->text != NULL ? strlen(passage->text) : 0;
+    json_put_key(body, "chunk");
+    json_put_open(body, '{');
+    json_field_integer(body, "ordinal", passage->ordinal);
+    json_field_integer(body, "start", passage->has_range ? (int64_t)passage->start : 0);
+    json_field_integer(body, "end", passage->has_range ? (int64_t)passage->end : (int64_t)length);
+    json_field_text(body, "text", passage->text);
+    json_put_close(body, '}');
+}
+
+static void put_fetched(struct buffer *body, const struct passage *passage, int include)
+{
+    const struct document *document = &passage->document;
+    if ((include & INCLUDE_CHUNK) != 0) put_chunk(body, passage);
+    if ((include & INCLUDE_CONTENT) != 0) {
+        json_put_key(body, "content");
+        if (document->content != NULL)
+            json_put_text_of(body, document->content, document->content_length);
+        else
+            json_put_null(body);
+    }
+    if ((include & INCLUDE_METADATA) != 0) {
+        json_field_raw(body, "metadata", document->metadata);
+        json_field_text(body, "sha", document->sha);
+        json_field_text(body, "createdAt", document->created_at);
+        json_field_text(body, "updatedAt", document->updated_at);
+    }
+}
+
+static void put_result(struct buffer *body, const struct search *search, size_t i)
+{
+    const struct catalog_hit *hit = &search->hits[i];
+    float similarity = hit->similarity;
+    if (similarity > 1) similarity = 1; /* rounding */
+    if (similarity < -1) similarity = -1;
+    json_put_open(body, '{');
+    json_field_text(body, "id", hit->document);
+    json_field_number(body, "similarity", (double)similarity, 6);
+    json_field_text(body, "source", hit->source);
+    json_field_text(body, "repository", hit->repository);
+    json_field_text(body, "path", hit->path);
+    json_field_integer(body, "embeddingId", hit->embedding);
+    if (search->passages != NULL) put_fetched(body, &search->passages[i], search->wanted.include);
+    json_put_close(body, '}');
+}
+
+static void put_partial(struct buffer *body, const struct search *search)
+{
+    static const struct {
+        int bit;
+        const char *name;
+    } parts[] = {
+        {INCLUDE_CHUNK, "chunk"}, {INCLUDE_CONTENT, "content"}, {INCLUDE_METADATA, "metadata"}};
+    if (search->missing.code == ERR_NONE) {
+        json_field_text(body, "partial", NULL);
+        return;
+    }
+    struct buffer text = {0};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        if ((search->wanted.include & parts[i].bit) != 0)
+            buffer_format(&text, "%s%s", text.length > 0 ? ", " : "without ", parts[i].name);
+    }
+    buffer_format(&text, ": %s", search->missing.message);
+    json_field_text(body, "partial", text.data);
+    buffer_free(&text);
+}
+
+static void put_response(struct buffer *body, const struct job *job, const struct search *search)
+{
+    size_t count = 0;
+    json_put_open(body, '{');
+    json_put_key(body, "results");
+    json_put_open(body, '[');
+    for (size_t i = 0; i < search->found; i++) {
+        /* The row was deleted between the search and the fetching. */
+        if (search->passages != NULL && !search->passages[i].found) continue;
+        put_result(body, search, i);
+        count++;
+    }
+    json_put_close(body, ']');
+    json_field_integer(body, "count", (int64_t)count);
+    json_field_text(body, "model", embedder_model(job->daemon->embedder));
+    json_field_number(body, "tookMs", http_elapsed_ms(job->request), 6);
+    put_partial(body, search);
+    json_put_close(body, '}');
+}
+
+/* The last step. */
+static void answer(struct job *job)
+{
+    struct buffer body = {0};
+    if (!job->batch && job->searches[0].err.code != ERR_NONE) {
+        api_fail(job->daemon, job->request, &job->searches[0].err);
+        job_free(job);
+        return;
+    }
+    if (!job->batch) {
+        put_response(&body, job, &job->searches[0]);
+    } else {
+        json_put_open(&body, '{');
+        json_put_key(&body, "responses");
+        json_put_open(&body, '[');
+        for (size_t i = 0; i < job->count; i++) {
+            const struct search *search = &job->searches[i];
+            if (search->err.code == ERR_NONE) {
+                put_response(&body, job, search);
+                continue;
+            }
+            json_put_open(&body, '{');
+            json_put_key(&body, "error");
+            http_write_error(&body, &search->err);
+            json_put_close(&body, '}');
+        }
+        json_put_close(&body, ']');
+        json_put_close(&body, '}');
+    }
+    http_respond(job->request, 200, &body);
+    job_free(job);
+}
+
+/* ---- Fetching -------------------------------------------------------------------------------- */
+
+static bool wants_texts(const struct search *search)
+{
+    return search->err.code == ERR_NONE && search->wanted.include != 0 && search->found > 0;
+}
+
+static void fetch_one(struct daemon *daemon, struct search *search)
+{
+    const int include = search->wanted.include;
+    const int what = ((include & INCLUDE_CHUNK) != 0 ? FETCH_CHUNK : 0) |
+                     ((include & INCLUDE_CONTENT) != 0 ? FETCH_CONTENT : 0);
+    int64_t *ids = malloc(search->found * sizeof(*ids));
+    search->passages = calloc(search->found, sizeof(*search->passages));
+    if (ids == NULL || search->passages == NULL) {
+        error_set(&search->err, ERR_INTERNAL, NULL, "memory ran out");
+    } else {
+        for (size_t i = 0; i < search->found; i++) ids[i] = search->hits[i].embedding;
+        if (vault_fetch_passages(daemon->pool, ids, search->found, what, search->passages,
+                                 &search->missing) == 0) {
+            free(ids);
+            return;
+        }
+    }
+    free(ids);
+    free(search->passages);
+    search->passages = NULL;
+    if (search->missing.code == ERR_UNAVAILABLE) {
+        keeper_wake(daemon->keeper);
+    } else if (search->missing.code != ERR_NONE) {
+        search->err = search->missing;
+    }
+}
+
+static void fetch(void *arg)
+{
+    struct job *job = arg;
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (!wants_texts(search)) continue;
+        if (i > 0 && job->searches[i - 1].missing.code == ERR_UNAVAILABLE)
+            search->missing = job->searches[i - 1].missing; /* no use in waiting again */
+        else
+            fetch_one(job->daemon, search);
+    }
+    answer(job);
+}
+
+/* ---- Searching ------------------------------------------------------------------------------- */
+
+static void search_one(struct daemon *daemon, struct search *search)
+{
+    struct search_request *wanted = &search->wanted;
+    struct catalog_filter filter;
+    if (search->err.code != ERR_NONE) return;
+    if (!mirror_is_ready(daemon->mirror)) {
+        error_set(&search->err, ERR_UNAVAILABLE, NULL, "the index is still loading");
+        return;
+    }
+    if (catalog_narrow(mirror_catalog(daemon->mirror), wanted->source, wanted->repository,
+                       wanted->path_prefix, search->matching, search->match_count, &filter,
+                       &search->err) != 0)
+        return;
+    const struct mirror_query query = {.vector = wanted->vector,
+                                       .limit = wanted->limit,
+                                       .ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
+                                       .threshold = wanted->threshold,
+                                       .filter = &filter};
+    mirror_search(daemon->mirror, &query, &search->hits, &search->found, &search->err);
+    catalog_filter_free(&filter);
+}
+
+static void search_all(struct job *job)
+{
+    for (size_t i = 0; i < job->count; i++) search_one(job->daemon, &job->searches[i]);
+}
+
+static bool any_wants_texts(const struct job *job)
+{
+    for (size_t i = 0; i < job->count; i++) {
+        if (wants_texts(&job->searches[i])) return true;
+    }
+    return false;
+}
+
+static void search_in_memory(struct job *job)
+{
+    search_all(job);
+    if (!any_wants_texts(job)) {
+        answer(job);
+    } else if (workers_submit(job->daemon->clerks, fetch, job) != 0) {
+        for (size_t i = 0; i < job->count; i++) {
+            if (wants_texts(&job->searches[i]))
+                error_set(&job->searches[i].missing, ERR_UNAVAILABLE, NULL,
+                          "too many requests are waiting for PostgreSQL");
+        }
+        answer(job);
+    }
+}
+
+/* With metadata filters; on a clerk, who then does the rest as well. */
+static void match_and_search(void *arg)
+{
+    struct job *job = arg;
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (search->err.code != ERR_NONE || search->wanted.metadata == NULL) continue;
+        if (vault_match_metadata(job->daemon->pool, search->wanted.metadata, &search->matching,
+                                 &search->match_count, &search->err) != 0) {
+            search->matching = NULL;
+            search->match_count = 0;
+        } else if (search->matching == NULL) { /* no document, which is not no filter */
+            search->matching = calloc(1, sizeof(char *));
+            if (search->matching == NULL)
+                error_set(&search->err, ERR_INTERNAL, NULL, "memory ran out");
+        }
+    }
+    search_all(job);
+    fetch(job);
+}
+
+/* The step after reading. */
+static void begin(struct job *job)
+{
+    bool matching = false;
+    for (size_t i = 0; i < job->count; i++)
+        matching = matching || job->searches[i].wanted.metadata != NULL;
+    if (!matching) {
+        search_in_memory(job);
+    } else if (workers_submit(job->daemon->clerks, match_and_search, job) != 0) {
+        for (size_t i = 0; i < job->count; i++)
+            error_set(&job->searches[i].err, ERR_UNAVAILABLE, NULL,
+                      "too many requests are waiting for PostgreSQL");
+        answer(job);
+    }
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static struct job *job_create(struct daemon *daemon, struct http_request *request, bool batch,
+                              size_t count)
+{
+    struct job *job = calloc(1, sizeof(*job));
+    struct search *searches = calloc(count > 0 ? count : 1, sizeof(*searches));
+    if (job == NULL || searches == NULL) {
+        struct error err;
+        error_set(&err, ERR_INTERNAL, NULL, "memory ran out");
+        api_fail(daemon, request, &err);
+        free(job);
+        free(searches);
+        return NULL;
+    }
+    *job = (struct job){daemon, request, batch, count, searches};
+    return job;
+}
+
+void api_search(struct daemon *daemon, struct http_request *request)
+{
+    size_t length;
+    const char *body = http_body(request, &length);
+    struct job *job = job_create(daemon, request, false, 1);
+    if (job == NULL) return;
+    struct search *search = &job->searches[0];
+    if (http_body_kind(request) == HTTP_OCTETS) {
+        search_request_from_octets(body, length, http_query(request), &search->wanted,
+                                   &search->err);
+    } else if (api_no_query(request, &search->err) == 0) {
+        search_request_from_json(body, length, daemon->embedder, &search->wanted, &search->err);
+    }
+    if (search->err.code != ERR_NONE)
+        answer(job);
+    else
+        begin(job);
+}
+
+static int count_searches(struct json_slice array, size_t *count, struct error *err)
+{
+    struct json_slice element;
+    size_t at = 0;
+    int rc;
+    *count = 0;
+    if (array.text == NULL) return error_set(err, ERR_INVALID, "searches", "searches is missing");
+    while ((rc = json_next_element(array, &at, &element)) == 1) (*count)++;
+    if (rc < 0) return error_set(err, ERR_INVALID, "searches", "searches must be an array");
+    if (*count == 0 || *count > BATCH_MOST)
+        return error_set(err, ERR_INVALID, "searches",
+                         "searches must have 1 to %d elements, not %zu", BATCH_MOST, *count);
+    return 0;
+}
+
+/* What is wrong with one of the searches is that one's answer; what is not JSON at all cannot be
+ * told apart from the rest. */
+static void read_searches(struct job *job, struct json_slice array)
+{
+    struct json_slice element;
+    size_t at = 0;
+    for (size_t i = 0; i < job->count && json_next_element(array, &at, &element) == 1; i++) {
+        struct search *search = &job->searches[i];
+        search_request_from_json(element.text, element.length, job->daemon->embedder,
+                                 &search->wanted, &search->err);
+    }
+}
+
+void api_search_batch(struct daemon *daemon, struct http_request *request)
+{
+    static const char *const known[] = {"searches", NULL};
+    static const char *const cut[] = {"searches", NULL};
+    struct json_slice array;
+    struct error err = {0};
+    json_t *root = NULL;
+    size_t count;
+    if (api_read_body(request, known, cut, &array, &root, &err) != 0 ||
+        count_searches(array, &count, &err) != 0) {
+        api_fail(daemon, request, &err);
+    } else {
+        struct job *job = job_create(daemon, request, true, count);
+        if (job != NULL) {
+            read_searches(job, array);
+            begin(job);
+        }
+    }
+    json_decref(root);
+}

@@ -1,0 +1,153 @@
+/* api_status.c: is it up, is it ready, and the figures. */
+#include "tools/tekupd/api.h"
+
+#include "tools/tekupd/json_write.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+void api_healthz(struct daemon *daemon, struct http_request *request)
+{
+    struct buffer body = {0};
+    (void)daemon;
+    json_put_open(&body, '{');
+    json_field_text(&body, "status", "ok");
+    json_put_close(&body, '}');
+    http_respond(request, 200, &body);
+}
+
+void api_readyz(struct daemon *daemon, struct http_request *request)
+{
+    struct buffer body = {0};
+    bool loading;
+    char reason[600];
+    const bool ready = daemon_is_ready(daemon, &loading, reason, sizeof(reason));
+    json_put_open(&body, '{');
+    json_field_text(&body, "status", ready ? "ready" : loading ? "loading" : "degraded");
+    if (!ready) json_field_text(&body, "reason", reason);
+    json_put_close(&body, '}');
+    http_respond(request, ready ? 200 : 503, &body);
+}
+
+static void put_index(struct daemon *daemon, struct buffer *body)
+{
+    struct mirror_stats stats;
+    mirror_get_stats(daemon->mirror, &stats);
+    const size_t ef = atomic_load(&daemon->ef);
+    json_put_key(body, "index");
+    json_put_open(body, '{');
+    json_field_integer(body, "vectors", (int64_t)stats.index.count);
+    json_field_integer(body, "documents", (int64_t)stats.catalog.documents);
+    json_field_integer(body, "bytes", (int64_t)(stats.index.bytes + stats.catalog.bytes));
+    json_field_integer(body, "layers", stats.index.layers);
+    json_field_number(body, "meanNeighbours", stats.index.mean_neighbours, 4);
+    json_field_text(body, "kernel", stats.index.kernel);
+    json_field_integer(body, "ef", ef > 0 ? (int64_t)ef : stats.index.ef_search);
+    json_field_integer(body, "searches", (int64_t)stats.index.searches);
+    json_field_boolean(body, "loaded", stats.ready);
+    json_field_number(body, "loadSeconds", stats.load_seconds, 4);
+    json_put_close(body, '}');
+}
+
+static void put_count(struct buffer *body, const char *name, bool known, int64_t value)
+{
+    if (known)
+        json_field_integer(body, name, value);
+    else
+        json_field_raw(body, name, NULL);
+}
+
+static void put_database(struct daemon *daemon, struct buffer *body)
+{
+    struct vault_counts counts = {0};
+    struct pool_stats pool;
+    struct error err = {0};
+    struct health_report health = health_get(&daemon->health);
+    const bool counted =
+        health.connected && health.migrated && vault_count(daemon->pool, &counts, &err) == 0;
+    const bool lost = health.connected && health.migrated && !counted;
+    const char *error = lost ? err.message : health.connected ? NULL : health.reason;
+    pool_get_stats(daemon->pool, &pool);
+    json_put_key(body, "database");
+    json_put_open(body, '{');
+    json_field_boolean(body, "connected", health.connected && !lost);
+    json_field_text(body, "error", error);
+    json_field_boolean(body, "private", daemon->cluster != NULL);
+    json_field_text(body, "serverVersion",
+                    health.server_version[0] != '\0' ? health.server_version : NULL);
+    json_put_key(body, "pgvector");
+    if (health.migrated)
+        json_put_boolean(body, health.schema.pgvector);
+    else
+        json_put_null(body);
+    put_count(body, "schemaVersion", health.migrated, health.schema.version);
+    put_count(body, "documents", counted, counts.documents);
+    put_count(body, "embeddings", counted, counts.embeddings);
+    put_count(body, "chunks", counted, counts.chunks);
+    json_put_key(body, "pool");
+    json_put_open(body, '{');
+    json_field_integer(body, "size", pool.size);
+    json_field_integer(body, "open", pool.open);
+    json_field_integer(body, "leased", pool.leased);
+    json_field_integer(body, "waiting", pool.waiting);
+    json_put_close(body, '}');
+    json_put_close(body, '}');
+}
+
+static void put_embedding(struct daemon *daemon, struct buffer *body)
+{
+    json_put_key(body, "embedding");
+    json_put_open(body, '{');
+    json_field_text(body, "provider", daemon->config.embedding_provider);
+    json_field_text(body, "model", embedder_model(daemon->embedder));
+    json_field_integer(body, "dimensions", EMBEDDING_DIM);
+    json_put_close(body, '}');
+}
+
+static void put_syncs(struct daemon *daemon, struct buffer *body)
+{
+    struct sync_progress *rows = NULL;
+    size_t count = 0, running = 0;
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    if (syncer != NULL && syncer_progress(syncer, &rows, &count, NULL) != 0) count = 0;
+    for (size_t i = 0; i < count; i++) {
+        running += rows[i].running;
+        free(rows[i].source);
+        free(rows[i].repository);
+    }
+    free(rows);
+    json_put_key(body, "syncs");
+    json_put_open(body, '{');
+    json_field_integer(body, "queued", (int64_t)(count - running));
+    json_field_integer(body, "running", (int64_t)running);
+    json_put_close(body, '}');
+}
+
+void api_status(struct daemon *daemon, struct http_request *request)
+{
+    struct buffer body = {0};
+    struct error err = {0};
+    struct timespec now;
+    bool loading;
+    char reason[600];
+    if (api_no_query(request, &err) != 0) {
+        api_fail(daemon, request, &err);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double uptime = (double)(now.tv_sec - daemon->began.tv_sec) +
+                          (double)(now.tv_nsec - daemon->began.tv_nsec) / 1e9;
+    json_put_open(&body, '{');
+    json_field_text(&body, "version", TEKUP_VERSION);
+    json_field_integer(&body, "pid", getpid());
+    json_field_number(&body, "uptimeSeconds", uptime, 10);
+    json_field_boolean(&body, "ready", daemon_is_ready(daemon, &loading, reason, sizeof(reason)));
+    put_index(daemon, &body);
+    put_database(daemon, &body);
+    put_embedding(daemon, &body);
+    json_field_text(&body, "run", daemon->config.run);
+    json_field_text(&body, "data", daemon->config.data);
+    put_syncs(daemon, &body);
+    json_put_close(&body, '}');
+    http_respond(request, 200, &body);
+}

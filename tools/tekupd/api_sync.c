@@ -1,0 +1,189 @@
+/* api_sync.c: starting syncs, and how each repository stands. */
+#include "tools/tekupd/api.h"
+
+#include "storage/sources.h"
+#include "tools/tekupd/json_write.h"
+#include "tools/tekupd/query.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Starting -------------------------------------------------------------------------------- */
+
+static void put_queued(struct buffer *body, const char *source, const char *repository)
+{
+    json_put_open(body, '{');
+    json_field_text(body, "source", source);
+    json_field_text(body, "repository", repository);
+    json_put_close(body, '}');
+}
+
+/* Every source but those that are queued or running already. */
+static int start_all(struct daemon *daemon, struct syncer *syncer, struct buffer *body,
+                     struct error *err)
+{
+    struct source *sources = NULL;
+    size_t count = 0;
+    if (sources_list(daemon->pool, &sources, &count, err) != 0) return -1;
+    int rc = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct error problem = {0};
+        if (rc == 0 &&
+            syncer_request(syncer, sources[i].source, sources[i].repository, &problem) == 0)
+            put_queued(body, sources[i].source, sources[i].repository);
+        else if (rc == 0 && problem.code != ERR_CONFLICT && problem.code != ERR_NOT_FOUND) {
+            *err = problem;
+            rc = -1;
+        }
+        source_free(&sources[i]);
+    }
+    free(sources);
+    return rc;
+}
+
+static int start(struct daemon *daemon, json_t *root, struct buffer *body, struct error *err)
+{
+    const char *source = NULL, *repository = NULL;
+    struct syncer *syncer = api_syncer(daemon, err);
+    if (syncer == NULL) return -1;
+    if (json_object_size(root) == 0) return start_all(daemon, syncer, body, err);
+    if (json_need_text(root, "source", &source, err) != 0 ||
+        json_need_text(root, "repository", &repository, err) != 0 ||
+        syncer_request(syncer, source, repository, err) != 0)
+        return -1;
+    put_queued(body, source, repository);
+    return 0;
+}
+
+void api_sync_start(struct daemon *daemon, struct http_request *request)
+{
+    static const char *const known[] = {"source", "repository", NULL};
+    static const char *const cut[] = {NULL};
+    struct error err = {0};
+    struct buffer body = {0};
+    json_t *root = NULL;
+    json_put_open(&body, '{');
+    json_put_key(&body, "queued");
+    json_put_open(&body, '[');
+    if (api_read_body(request, known, cut, NULL, &root, &err) != 0 ||
+        start(daemon, root, &body, &err) != 0) {
+        api_fail(daemon, request, &err);
+        buffer_free(&body);
+    } else {
+        json_put_close(&body, ']');
+        json_put_close(&body, '}');
+        http_respond(request, 202, &body);
+    }
+    json_decref(root);
+}
+
+/* ---- How they stand -------------------------------------------------------------------------- */
+
+static void put_progress(struct buffer *body, const char *name, const struct sync_progress *row)
+{
+    json_put_key(body, name);
+    if (row == NULL) {
+        json_put_null(body);
+        return;
+    }
+    json_put_open(body, '{');
+    json_field_boolean(body, "running", row->running);
+    json_field_integer(body, "total", (int64_t)row->total);
+    json_field_integer(body, "found", (int64_t)row->found);
+    json_field_integer(body, "unchanged", (int64_t)row->unchanged);
+    json_field_integer(body, "written", (int64_t)row->written);
+    json_field_integer(body, "deleted", (int64_t)row->deleted);
+    json_field_integer(body, "failed", (int64_t)row->failed);
+    json_put_key(body, "skipped");
+    json_put_open(body, '{');
+    for (int reason = SKIP_NONE + 1; reason < SKIP_REASONS; reason++) {
+        if (row->skipped[reason] > 0)
+            json_field_integer(body, skip_reason_name((enum skip_reason)reason),
+                               (int64_t)row->skipped[reason]);
+    }
+    json_put_close(body, '}');
+    json_field_integer(body, "chunks", (int64_t)row->chunks);
+    json_field_integer(body, "embedded", (int64_t)row->embedded);
+    json_field_integer(body, "reused", (int64_t)row->reused);
+    json_field_number(body, "elapsedSeconds", row->elapsed_s, 6);
+    json_put_close(body, '}');
+}
+
+static void put_item(struct buffer *body, struct syncer *syncer, const struct sync_status *status,
+                     const struct sync_progress *rows, size_t count)
+{
+    const struct sync_progress *current = NULL;
+    struct sync_progress last = {0};
+    bool has_last = false;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].source, status->source) == 0 &&
+            strcmp(rows[i].repository, status->repository) == 0)
+            current = &rows[i];
+    }
+    if (syncer != NULL)
+        has_last = syncer_last(syncer, status->source, status->repository, &last, NULL) == 0;
+    json_put_open(body, '{');
+    json_field_text(body, "id", status->id);
+    json_field_text(body, "source", status->source);
+    json_field_text(body, "repository", status->repository);
+    json_field_text(body, "status", status->status);
+    json_field_text(body, "lastSyncAt", status->last_sync_at);
+    json_field_text(body, "errorMessage", status->error_message);
+    json_field_integer(body, "documentCount", status->document_count);
+    put_progress(body, "progress", current);
+    put_progress(body, "last", has_last ? &last : NULL);
+    json_put_close(body, '}');
+    if (has_last) {
+        free(last.source);
+        free(last.repository);
+    }
+}
+
+static bool matches(const char *wanted, const char *value)
+{
+    return wanted == NULL || strcmp(wanted, value) == 0;
+}
+
+static void respond_list(struct daemon *daemon, struct http_request *request,
+                         const struct query *query, struct sync_status *statuses,
+                         size_t status_count)
+{
+    struct buffer body = {0};
+    struct sync_progress *rows = NULL;
+    size_t count = 0;
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    if (syncer != NULL && syncer_progress(syncer, &rows, &count, NULL) != 0) count = 0;
+    json_put_open(&body, '{');
+    json_put_key(&body, "items");
+    json_put_open(&body, '[');
+    for (size_t i = 0; i < status_count; i++) {
+        if (matches(query_get(query, "source"), statuses[i].source) &&
+            matches(query_get(query, "repository"), statuses[i].repository))
+            put_item(&body, syncer, &statuses[i], rows, count);
+    }
+    json_put_close(&body, ']');
+    json_put_close(&body, '}');
+    for (size_t i = 0; i < count; i++) {
+        free(rows[i].source);
+        free(rows[i].repository);
+    }
+    free(rows);
+    http_respond(request, 200, &body);
+}
+
+void api_sync_list(struct daemon *daemon, struct http_request *request)
+{
+    static const char *const known[] = {"source", "repository", NULL};
+    struct query query;
+    struct error err = {0};
+    struct sync_status *statuses = NULL;
+    size_t count = 0;
+    if (query_parse(http_query(request), known, &query, &err) != 0 ||
+        sync_status_list(daemon->pool, &statuses, &count, &err) != 0)
+        api_fail(daemon, request, &err);
+    else
+        respond_list(daemon, request, &query, statuses, count);
+    for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
+    free(statuses);
+    query_free(&query);
+}

@@ -1,0 +1,196 @@
+#include "tools/tekupd/daemon.h"
+
+#include "storage/base/log.h"
+#include "tools/tekupd/api.h"
+#include "tools/tekupd/keeper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    MOST_LOOPS = 4,
+    SEARCH_QUEUE = 1024,
+    CLERK_QUEUE = 256,
+    DRAIN_MS = 10000,
+};
+
+static int processors(void)
+{
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (int)count : 1;
+}
+
+/* ---- Up -------------------------------------------------------------------------------------- */
+
+/* Every client takes a descriptor; the system's first offer is often small. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int open_database(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    const char *conninfo = config->database_url;
+    if (*conninfo == '\0') {
+        daemon->cluster = cluster_open(config->data, config->run, err);
+        if (daemon->cluster == NULL) return -1;
+        conninfo = cluster_conninfo(daemon->cluster);
+    }
+    daemon->pool = pool_create(conninfo, config->pool_size, err);
+    return daemon->pool != NULL ? 0 : -1;
+}
+
+static int open_mirror(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    tk_index_options options;
+    tk_index_options_init(&options);
+    options.dim = EMBEDDING_DIM;
+    if (config->index_max_neighbours > 0)
+        options.max_neighbours = (uint32_t)config->index_max_neighbours;
+    if (config->index_ef_construction > 0)
+        options.ef_construction = (uint32_t)config->index_ef_construction;
+    atomic_store(&daemon->ef, (size_t)config->index_ef);
+    daemon->embedder = embedder_create(config->embedding_provider, err);
+    if (daemon->embedder == NULL) return -1;
+    daemon->mirror = mirror_create(&options, embedder_model(daemon->embedder), err);
+    if (daemon->mirror == NULL) return -1;
+    daemon->pipeline = (struct pipeline){
+        .pool = daemon->pool,
+        .embedder = daemon->embedder,
+        .listener = mirror_listener(daemon->mirror),
+    };
+    return 0;
+}
+
+static int open_workers(struct daemon *daemon, struct error *err)
+{
+    const int searchers = processors() > 2 ? processors() : 2;
+    daemon->searchers = workers_create("tekupd-search", searchers, SEARCH_QUEUE, err);
+    if (daemon->searchers == NULL) return -1;
+    daemon->clerks = workers_create("tekupd-clerk", daemon->config.pool_size, CLERK_QUEUE, err);
+    return daemon->clerks != NULL ? 0 : -1;
+}
+
+static int open_http(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    if (listener_open(config->run, PATHS_SOCKET, config->socket_mode, config->socket_group,
+                      &daemon->listener, err) != 0)
+        return -1;
+    int threads = config->http_threads;
+    if (threads == 0) threads = processors() < MOST_LOOPS ? processors() : MOST_LOOPS;
+    const struct http_options options = {
+        .fd = daemon->listener.fd,
+        .threads = threads,
+        .max_body = config->max_body,
+        .idle_timeout = config->idle_timeout,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .context = daemon,
+    };
+    daemon->http = http_server_create(&options, err);
+    return daemon->http != NULL ? 0 : -1;
+}
+
+static int open_keeper(struct daemon *daemon, struct error *err)
+{
+    daemon->keeper = keeper_create(daemon, err);
+    return daemon->keeper != NULL ? 0 : -1;
+}
+
+static int open_data(struct daemon *daemon, struct error *err)
+{
+    return datadir_open(daemon->config.run, daemon->config.data, &daemon->datadir, err);
+}
+
+int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct error *err)
+{
+    /* The keeper comes before the calls, which wake it. */
+    static int (*const steps[])(struct daemon *, struct error *) = {
+        open_data, open_database, open_mirror, open_workers, open_keeper, open_http};
+    clock_gettime(CLOCK_MONOTONIC, &daemon->began);
+    daemon->datadir.lock = -1;
+    daemon->listener.fd = -1;
+    health_init(&daemon->health);
+    raise_descriptor_limit();
+    log_info("daemon.start", "version=%s pid=%ld run=%s data=%s config=%s", TEKUP_VERSION,
+             (long)getpid(), log_quote(daemon->config.run), log_quote(daemon->config.data),
+             log_quote(daemon->config.file));
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        if (atomic_load(stopping)) return error_set(err, ERR_CANCELLED, NULL, "told to stop");
+        if (steps[i](daemon, err) != 0) return -1;
+    }
+    log_info("http.listen", "socket=%s", log_quote(daemon->listener.path));
+    return 0;
+}
+
+/* ---- Down ------------------------------------------------------------------------------------ */
+
+void daemon_stop(struct daemon *daemon)
+{
+    struct error err = {0};
+    log_info("daemon.stopping", "pid=%ld", (long)getpid());
+    if (daemon->mirror != NULL) mirror_stop(daemon->mirror);
+    keeper_free(daemon->keeper);
+    if (daemon->http != NULL) {
+        const int left = http_server_drain(daemon->http, DRAIN_MS);
+        if (left > 0) log_warn("http.drain", "unfinished=%d", left);
+    }
+    struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
+    if (syncer != NULL) syncer_free(syncer);
+    /* What is queued still runs, so that every request is answered before the loops end. */
+    workers_free(daemon->searchers);
+    workers_free(daemon->clerks);
+    http_server_free(daemon->http);
+    listener_close(&daemon->listener);
+    mirror_free(daemon->mirror);
+    if (daemon->embedder != NULL) embedder_free(daemon->embedder);
+    pool_free(daemon->pool);
+    if (daemon->cluster != NULL && cluster_close(daemon->cluster, &err) != 0)
+        log_error("cluster.stop", "error=%s", log_quote(err.message));
+    datadir_close(&daemon->datadir);
+    health_destroy(&daemon->health);
+    log_info("daemon.stopped", "pid=%ld", (long)getpid());
+}
+
+/* ---- While it runs --------------------------------------------------------------------------- */
+
+void daemon_reconfigure(struct daemon *daemon, const struct config *config)
+{
+    struct buffer live = {0}, restart = {0};
+    struct config *running = &daemon->config;
+    config_changes(running, config, true, &live);
+    config_changes(running, config, false, &restart);
+    running->log_level = config->log_level;
+    running->max_body = config->max_body;
+    running->index_ef = config->index_ef;
+    log_set_level((enum log_level)config->log_level);
+    http_server_set_max_body(daemon->http, config->max_body);
+    atomic_store(&daemon->ef, (size_t)config->index_ef);
+    log_info("config.reloaded", "file=%s changed=%s", log_quote(config->file),
+             log_quote(live.data));
+    if (restart.length > 0)
+        log_warn("config.restart", "file=%s needs_a_restart=%s", log_quote(config->file),
+                 log_quote(restart.data));
+    buffer_free(&live);
+    buffer_free(&restart);
+}
+
+bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size)
+{
+    const struct health_report health = health_get(&daemon->health);
+    *loading = !mirror_is_ready(daemon->mirror);
+    snprintf(reason, reason_size, "%s",
+             !health.connected && health.reason[0] != '\0' ? health.reason
+             : *loading                                    ? "the index is still loading"
+                                                           : "");
+    return !*loading && health.connected;
+}

@@ -1,0 +1,65 @@
+/*
+ * daemon.h: everything a running tekupd consists of, in the order in which it comes up.
+ *
+ * One struct daemon is made by main.c and handed to every call. Its parts have locks of their own;
+ * what is written here is written before the event loops start, but for the atomic members.
+ */
+#ifndef TEKUPD_DAEMON_H
+#define TEKUPD_DAEMON_H
+
+#include "ingest/embed.h"
+#include "ingest/pipeline.h"
+#include "ingest/sync.h"
+#include "storage/cluster.h"
+#include "storage/pool.h"
+#include "tools/tekupd/config.h"
+#include "tools/tekupd/datadir.h"
+#include "tools/tekupd/health.h"
+#include "tools/tekupd/http.h"
+#include "tools/tekupd/listener.h"
+#include "tools/tekupd/mirror.h"
+#include "tools/tekupd/workers.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+struct keeper;
+
+struct daemon {
+    struct config config; /* as it was at the start, but for what a reload changed (main thread) */
+    struct timespec began;
+    struct datadir datadir;
+    struct cluster *cluster; /* NULL with DATABASE_URL */
+    struct pool *pool;
+    struct embedder *embedder;
+    struct mirror *mirror;
+    struct pipeline pipeline;
+    struct workers *searchers; /* work in memory */
+    struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */
+    struct listener listener;
+    struct http_server *http;
+    struct health health;
+    struct keeper *keeper;
+    _Atomic(struct syncer *) syncer; /* NULL until the database is there and migrated */
+    _Atomic size_t ef;               /* of searches that name none; 0: the index's own */
+    void (*failed)(void *arg);       /* called once when it cannot go on */
+    void *failed_arg;
+};
+
+/* Brings everything up; *daemon is zeroed but for config, failed and failed_arg. stopping is looked
+ * at between the steps. On failure, what is up has to be brought down by daemon_stop all the same.
+ */
+int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct error *err);
+
+/* Ends what is under way and brings everything down. */
+void daemon_stop(struct daemon *daemon);
+
+/* Takes over what may change while it runs, and says in the log what was changed. */
+void daemon_reconfigure(struct daemon *daemon, const struct config *config);
+
+/* Whether searches and writes are taken; otherwise why not. */
+bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size);
+
+#endif

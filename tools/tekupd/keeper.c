@@ -1,0 +1,241 @@
+#include "tools/tekupd/keeper.h"
+
+#include "storage/base/log.h"
+#include "storage/sources.h"
+#include "tools/tekupd/daemon.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { RETRY_S = 1, LOOK_S = 5, LEASE_MS = 2000 };
+
+/* `lock` protects woken, doubtful and stopping; `changed` is signalled for all of them. */
+struct keeper {
+    struct daemon *daemon;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool woken, doubtful, stopping;
+    unsigned long long failures; /* of the pool, at the last look */
+};
+
+/* Waits for the time to pass or to be woken. Returns whether to go on. */
+static bool pause_for(struct keeper *keeper, int seconds)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += seconds;
+    pthread_mutex_lock(&keeper->lock);
+    while (!keeper->woken && !keeper->stopping &&
+           pthread_cond_timedwait(&keeper->changed, &keeper->lock, &end) == 0) {
+    }
+    keeper->woken = false;
+    const bool go_on = !keeper->stopping;
+    pthread_mutex_unlock(&keeper->lock);
+    return go_on;
+}
+
+static bool is_stopping(struct keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    const bool stopping = keeper->stopping;
+    pthread_mutex_unlock(&keeper->lock);
+    return stopping;
+}
+
+/* ---- Looking --------------------------------------------------------------------------------- */
+
+/* A pool that is busy is not a server that is away. */
+static bool is_only_busy(struct pool *pool)
+{
+    struct pool_stats stats;
+    pool_get_stats(pool, &stats);
+    return stats.leased >= stats.size;
+}
+
+static int look(struct daemon *daemon, struct error *err)
+{
+    if (daemon->cluster != NULL && cluster_ensure(daemon->cluster, err) != 0) return -1;
+    PGconn *conn = pool_lease(daemon->pool, LEASE_MS, err);
+    if (conn == NULL) return is_only_busy(daemon->pool) ? 0 : -1;
+    PGresult *result = PQexec(conn, "SELECT 1");
+    int rc = 0;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        rc = pool_error(conn, result, err);
+    } else {
+        const char *version = PQparameterStatus(conn, "server_version");
+        char number[64] = "";
+        if (version != NULL) strncpy(number, version, sizeof(number) - 1);
+        number[strcspn(number, " ")] = '\0'; /* "15.10 (Debian 15.10-0+deb12u1)" */
+        health_connected(&daemon->health, number);
+    }
+    PQclear(result);
+    pool_release(daemon->pool, conn);
+    return rc;
+}
+
+/* ---- Coming up ------------------------------------------------------------------------------- */
+
+static int migrate_and_recover(struct daemon *daemon, struct error *err)
+{
+    struct migration_result schema;
+    size_t recovered;
+    if (look(daemon, err) != 0) {
+        if (err->code != ERR_CANCELLED) err->code = ERR_UNAVAILABLE; /* it may come */
+        return -1;
+    }
+    if (migrate(daemon->pool, &schema, err) != 0) return -1;
+    health_migrated(&daemon->health, &schema);
+    if (schema.applied > 0)
+        log_info("database.migrated", "applied=%d version=%d pgvector=%s", schema.applied,
+                 schema.version, schema.pgvector ? "yes" : "no");
+    if (sync_status_recover(daemon->pool, &recovered, err) != 0) return -1;
+    if (recovered > 0) log_info("sync.recovered", "interrupted=%zu", recovered);
+    struct syncer *syncer = syncer_create(&daemon->pipeline, daemon->config.sync_threads, err);
+    if (syncer == NULL) return -1;
+    atomic_store(&daemon->syncer, syncer);
+    return 0;
+}
+
+static int load(struct daemon *daemon, struct error *err)
+{
+    struct mirror_stats stats;
+    if (mirror_load(daemon->mirror, daemon->pool, err) != 0) return -1;
+    mirror_get_stats(daemon->mirror, &stats);
+    log_info("mirror.loaded", "documents=%zu embeddings=%zu skipped=%zu seconds=%.2f",
+             stats.catalog.documents, stats.catalog.embeddings, stats.skipped, stats.load_seconds);
+    return 0;
+}
+
+/* Does one step of coming up until it succeeds. Returns -1 when it never will, or is to stop. */
+static int insist(struct keeper *keeper, int (*step)(struct daemon *, struct error *))
+{
+    struct daemon *daemon = keeper->daemon;
+    for (;;) {
+        struct error err = {0};
+        if (is_stopping(keeper)) return -1;
+        if (step(daemon, &err) == 0) return 0;
+        if (is_stopping(keeper) || err.code == ERR_CANCELLED) return -1;
+        if (err.code != ERR_UNAVAILABLE) {
+            log_error("daemon.failed", "error=%s", log_quote(err.message));
+            daemon->failed(daemon->failed_arg);
+            return -1;
+        }
+        health_lost(&daemon->health, &err);
+        if (!pause_for(keeper, RETRY_S)) return -1;
+    }
+}
+
+/* ---- Keeping --------------------------------------------------------------------------------- */
+
+/* Whether something may be in the vault that the mirror was not told of: a call's write failed, or
+ * a connection did while syncs were writing. */
+static bool is_in_doubt(struct keeper *keeper)
+{
+    struct daemon *daemon = keeper->daemon;
+    struct pool_stats stats;
+    struct sync_progress *rows = NULL;
+    size_t count = 0;
+    pool_get_stats(daemon->pool, &stats);
+    const bool failed = stats.failures != keeper->failures;
+    keeper->failures = stats.failures;
+    if (failed && syncer_progress(atomic_load(&daemon->syncer), &rows, &count, NULL) == 0) {
+        for (size_t i = 0; i < count; i++) {
+            free(rows[i].source);
+            free(rows[i].repository);
+        }
+        free(rows);
+    }
+    pthread_mutex_lock(&keeper->lock);
+    if (count > 0) keeper->doubtful = true;
+    const bool doubtful = keeper->doubtful;
+    pthread_mutex_unlock(&keeper->lock);
+    return doubtful;
+}
+
+static void keep(struct keeper *keeper)
+{
+    struct daemon *daemon = keeper->daemon;
+    do {
+        struct error err = {0};
+        const bool doubtful = is_in_doubt(keeper);
+        if (look(daemon, &err) != 0) {
+            health_lost(&daemon->health, &err);
+            continue;
+        }
+        if (!doubtful) continue;
+        pthread_mutex_lock(&keeper->lock);
+        keeper->doubtful = false;
+        pthread_mutex_unlock(&keeper->lock);
+        if (load(daemon, &err) == 0) continue;
+        log_warn("mirror.compare", "error=%s", log_quote(err.message));
+        keeper_doubt(keeper);
+    } while (pause_for(keeper, health_get(&daemon->health).connected ? LOOK_S : RETRY_S));
+}
+
+static void *run(void *arg)
+{
+    struct keeper *keeper = arg;
+    struct pool_stats stats;
+    if (insist(keeper, migrate_and_recover) != 0) return NULL;
+    if (insist(keeper, load) != 0) return NULL;
+    log_info("daemon.ready", "run=%s data=%s", log_quote(keeper->daemon->config.run),
+             log_quote(keeper->daemon->config.data));
+    pool_get_stats(keeper->daemon->pool, &stats);
+    keeper->failures = stats.failures;
+    if (pause_for(keeper, LOOK_S)) keep(keeper);
+    return NULL;
+}
+
+/* ---- The thread ------------------------------------------------------------------------------ */
+
+struct keeper *keeper_create(struct daemon *daemon, struct error *err)
+{
+    struct keeper *keeper = calloc(1, sizeof(*keeper));
+    if (keeper == NULL) {
+        error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+        return NULL;
+    }
+    keeper->daemon = daemon;
+    pthread_mutex_init(&keeper->lock, NULL);
+    pthread_cond_init(&keeper->changed, NULL);
+    if (pthread_create(&keeper->thread, NULL, run, keeper) != 0) {
+        error_set(err, ERR_INTERNAL, NULL, "cannot start a thread");
+        pthread_cond_destroy(&keeper->changed);
+        pthread_mutex_destroy(&keeper->lock);
+        free(keeper);
+        return NULL;
+    }
+    pthread_setname_np(keeper->thread, "tekupd-keeper");
+    return keeper;
+}
+
+static void signal_keeper(struct keeper *keeper, bool *flag)
+{
+    pthread_mutex_lock(&keeper->lock);
+    *flag = true;
+    pthread_cond_signal(&keeper->changed);
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_wake(struct keeper *keeper)
+{
+    signal_keeper(keeper, &keeper->woken);
+}
+
+void keeper_doubt(struct keeper *keeper)
+{
+    signal_keeper(keeper, &keeper->doubtful);
+}
+
+void keeper_free(struct keeper *keeper)
+{
+    if (keeper == NULL) return;
+    signal_keeper(keeper, &keeper->stopping);
+    pthread_join(keeper->thread, NULL);
+    pthread_cond_destroy(&keeper->changed);
+    pthread_mutex_destroy(&keeper->lock);
+    free(keeper);
+}

@@ -1,0 +1,29 @@
+/*
+ * keeper.h: the thread that sees to it that the database is there.
+ *
+ * First it brings the database to this version's schema, starts the syncs and has the mirror
+ * loaded, waiting for PostgreSQL as long as that takes. From then on it looks every few seconds
+ * whether the connection works, starts the private cluster again when it is gone, and has the
+ * mirror compared with the vault when a write may have been committed without the daemon hearing of
+ * it.
+ */
+#ifndef TEKUPD_KEEPER_H
+#define TEKUPD_KEEPER_H
+
+#include "storage/base/error.h"
+
+struct daemon;
+struct keeper;
+
+struct keeper *keeper_create(struct daemon *daemon, struct error *err);
+
+/* Something found PostgreSQL away: look now. */
+void keeper_wake(struct keeper *keeper);
+
+/* A write failed in a way that leaves open whether PostgreSQL has it. */
+void keeper_doubt(struct keeper *keeper);
+
+/* Joins the thread; the daemon's syncer, which it made, stays. NULL is allowed. */
+void keeper_free(struct keeper *keeper);
+
+#endif
