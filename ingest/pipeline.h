@@ -12,6 +12,7 @@
 struct vault_listener {
     void (*written)(void *arg, const struct document_write *write,
                     const struct write_result *result);
+    /* result->document_id is empty where all documents of a repository were deleted at once. */
     void (*deleted)(void *arg, const struct write_result *result);
     void *arg;
 };
@@ -36,11 +37,20 @@ struct ingest_counts {
 };
 
 /* Checks, chunks, embeds and writes. counts may be NULL. Errors: ERR_INVALID with the field:
- * source, repository, path (empty, absolute, a part "." or "..", NUL or control characters, over
- * 4,096 bytes), content (empty, not UTF-8, NUL), embedding (not finite, zero). */
+ * source, repository, path (empty, not UTF-8, control characters, over SOURCE_PATH_MAX bytes; a
+ * path that is absolute or has a part that is empty, "." or ".."), content (nothing but white
+ * space, not UTF-8, NUL), embedding (not finite, zero).
+ *
+ * Texts that repeat within the document are embedded once. An embedding that the caller brought is
+ * kept with this document only: it is never used again for another text of the same bytes. */
 int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
                  struct write_result *result, struct ingest_counts *counts, struct error *err);
 
+/* Errors: ERR_NOT_FOUND. */
 int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err);
+
+/* Deletes every document of a repository; none is no error. documents may be NULL. */
+int pipeline_delete_repository(struct pipeline *pipeline, const char *source,
+                               const char *repository, size_t *documents, struct error *err);
 
 #endif

@@ -294,9 +294,8 @@ static enum word_rarity rarity(const char *text)
 
 Test(words, common_ones_are_known)
 {
-    static const char *const function[] = {"a",        "the",   "don't",   "you've",
-                                           "yourself", "og",    "hvordan", "\xc3\xb8vrigt",
-                                           "\xc3\x85", "about", "zzz"};
+    static const char *const function[] = {"a",  "the",     "don't",         "you've", "yourself",
+                                           "og", "hvordan", "\xc3\xb8vrigt", "about"};
     for (size_t i = 0; i < sizeof(function) / sizeof(*function); i++)
         cr_expect_eq(rarity(function[i]), WORD_FUNCTION, "%s", function[i]);
     cr_expect_eq(rarity("file"), WORD_FREQUENT);

@@ -1,0 +1,167 @@
+/*
+ * pipeline.c: one document's way into the vault.
+ *
+ * The chunks are grouped by the hash of their bytes, so that each text is looked up and embedded
+ * once however often the document repeats it; the chunks that are written point into the embeddings
+ * of these texts. Nothing here is shared between calls, so that any number of threads may put
+ * documents at once.
+ */
+#include "ingest/pipeline.h"
+
+#include "ingest/chunk.h"
+#include "ingest/passages.h"
+#include "ingest/source_kind.h"
+#include "storage/base/utf8.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Checks ---- */
+
+static int check_name(const char *field, const char *name, struct error *err)
+{
+    const size_t length = strlen(name);
+    if (length == 0) return error_set(err, ERR_INVALID, field, "%s must not be empty", field);
+    if (length > SOURCE_PATH_MAX)
+        return error_set(err, ERR_INVALID, field, "%s has %zu bytes; at most %d are allowed", field,
+                         length, SOURCE_PATH_MAX);
+    if (utf8_valid_prefix(name, length) != length)
+        return error_set(err, ERR_INVALID, field, "%s must be valid UTF-8", field);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return error_set(err, ERR_INVALID, field, "%s must not have control characters", field);
+    return 0;
+}
+
+static int check_path(const char *path, struct error *err)
+{
+    if (check_name("path", path, err) != 0) return -1;
+    if (path[0] == '/')
+        return error_set(err, ERR_INVALID, "path",
+                         "path must be relative to the repository: it begins with \"/\"");
+    while (path != NULL) {
+        const char *slash = strchr(path, '/');
+        const size_t length = slash != NULL ? (size_t)(slash - path) : strlen(path);
+        if (length == 0)
+            return error_set(err, ERR_INVALID, "path", "path must not have an empty part");
+        if (path[0] == '.' && (length == 1 || (length == 2 && path[1] == '.')))
+            return error_set(err, ERR_INVALID, "path", "path must not have a part \"%.*s\"",
+                             (int)length, path);
+        path = slash != NULL ? slash + 1 : NULL;
+    }
+    return 0;
+}
+
+static int check_content(const struct document_input *input, struct error *err)
+{
+    const char *content = input->content;
+    const size_t length = input->content_length;
+    if (content == NULL || text_is_blank(content, length))
+        return error_set(err, ERR_INVALID, "content", "content must not be empty");
+    const char *nul = memchr(content, '\0', length);
+    if (nul != NULL)
+        return error_set(err, ERR_INVALID, "content", "content has a NUL at byte %zu",
+                         (size_t)(nul - content));
+    const size_t valid = utf8_valid_prefix(content, length);
+    if (valid != length)
+        return error_set(err, ERR_INVALID, "content", "content is not valid UTF-8 at byte %zu",
+                         valid);
+    return 0;
+}
+
+static int check_embedding(const float *embedding, struct error *err)
+{
+    double length = 0;
+    for (size_t i = 0; i < EMBEDDING_DIM; i++) {
+        if (!isfinite(embedding[i]))
+            return error_set(err, ERR_INVALID, "embedding", "embedding[%zu] is not a finite number",
+                             i);
+        length += (double)embedding[i] * (double)embedding[i];
+    }
+    if (length == 0)
+        return error_set(err, ERR_INVALID, "embedding", "embedding must not be all zero");
+    return 0;
+}
+
+static int check(const struct document_input *input, struct error *err)
+{
+    if (check_name("source", input->source, err) != 0) return -1;
+    if (check_name("repository", input->repository, err) != 0) return -1;
+    if (check_path(input->path, err) != 0) return -1;
+    if (check_content(input, err) != 0) return -1;
+    return input->embedding != NULL ? check_embedding(input->embedding, err) : 0;
+}
+
+/* ---- Writing ---- */
+
+int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
+                 struct write_result *result, struct ingest_counts *counts, struct error *err)
+{
+    struct passages passages = {0};
+    struct ingest_counts counted = {0};
+    char sha[GIT_SHA_HEX];
+    int status = -1;
+
+    *result = (struct write_result){0};
+    if (check(input, err) != 0) return -1;
+    if (input->embedding != NULL) {
+        if (passages_given(&passages, input, err) != 0) goto out;
+    } else {
+        if (passages_cut(&passages, input, err) != 0) goto out;
+        if (passages_embed(&passages, pipeline, err) != 0) goto out;
+    }
+    counted.chunks = passages.count;
+    counted.embedded = passages.embedded;
+    counted.reused = input->embedding == NULL ? passages.count - passages.embedded : 0;
+
+    if (input->sha == NULL) digest_git_blob(input->content, input->content_length, sha);
+    struct document_write write = {
+        .source = input->source,
+        .repository = input->repository,
+        .path = input->path,
+        .content = input->content,
+        .content_length = input->content_length,
+        .sha = input->sha != NULL ? input->sha : sha,
+        .metadata = input->metadata,
+        .model = embedder_model(pipeline->embedder),
+        .chunks = passages.chunks,
+        .chunk_count = passages.count,
+    };
+    if (vault_put_document(pipeline->pool, &write, result, err) != 0) goto out;
+    if (pipeline->listener.written != NULL)
+        pipeline->listener.written(pipeline->listener.arg, &write, result);
+    if (counts != NULL) *counts = counted;
+    status = 0;
+out:
+    passages_free(&passages);
+    return status;
+}
+
+static void tell_deleted(struct pipeline *pipeline, struct write_result *result)
+{
+    if (pipeline->listener.deleted != NULL)
+        pipeline->listener.deleted(pipeline->listener.arg, result);
+    write_result_free(result);
+}
+
+int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err)
+{
+    struct write_result result = {0};
+    if (vault_delete_document(pipeline->pool, document_id, &result, err) != 0) return -1;
+    tell_deleted(pipeline, &result);
+    return 0;
+}
+
+int pipeline_delete_repository(struct pipeline *pipeline, const char *source,
+                               const char *repository, size_t *documents, struct error *err)
+{
+    struct write_result result = {0};
+    size_t deleted = 0;
+    if (vault_delete_repository(pipeline->pool, source, repository, &deleted, &result, err) != 0)
+        return -1;
+    if (documents != NULL) *documents = deleted;
+    tell_deleted(pipeline, &result);
+    return 0;
+}
