@@ -168,6 +168,24 @@ int sources_delete(struct pool *pool, const char *source, const char *repository
                      repository);
 }
 
+static int copy_sources(const PGresult *result, struct source **sources, size_t *count,
+                        struct error *err)
+{
+    const int rows = PQntuples(result);
+    struct source *list = calloc((size_t)rows + 1, sizeof(*list));
+    if (list == NULL) return no_memory(err);
+    for (int row = 0; row < rows; row++) {
+        if (read_source(result, row, &list[row], err) != 0) {
+            while (--row >= 0) source_free(&list[row]);
+            free(list);
+            return -1;
+        }
+    }
+    *sources = list;
+    *count = (size_t)rows;
+    return 0;
+}
+
 int sources_list(struct pool *pool, struct source **sources, size_t *count, struct error *err)
 {
     *sources = NULL;
@@ -177,19 +195,9 @@ int sources_list(struct pool *pool, struct source **sources, size_t *count, stru
                              " ORDER BY \"source\" COLLATE \"C\", \"repository\" COLLATE \"C\"",
                              NULL, err);
     if (result == NULL) return -1;
-    const int rows = PQntuples(result);
-    struct source *list = calloc((size_t)rows + 1, sizeof(*list));
-    int row = 0, rc = list != NULL ? 0 : no_memory(err);
-    for (; rc == 0 && row < rows; row++) rc = read_source(result, row, &list[row], err);
+    const int rc = copy_sources(result, sources, count, err);
     PQclear(result);
-    if (rc == 0) {
-        *sources = list;
-        *count = (size_t)rows;
-        return 0;
-    }
-    for (int i = 0; i < row; i++) source_free(&list[i]);
-    free(list);
-    return -1;
+    return rc;
 }
 
 /* ---- VaultSyncStatus ---- */
@@ -273,6 +281,24 @@ static int read_status(const PGresult *result, int row, struct sync_status *stat
     return no_memory(err);
 }
 
+static int copy_statuses(const PGresult *result, struct sync_status **statuses, size_t *count,
+                         struct error *err)
+{
+    const int rows = PQntuples(result);
+    struct sync_status *list = calloc((size_t)rows + 1, sizeof(*list));
+    if (list == NULL) return no_memory(err);
+    for (int row = 0; row < rows; row++) {
+        if (read_status(result, row, &list[row], err) != 0) {
+            while (--row >= 0) sync_status_free(&list[row]);
+            free(list);
+            return -1;
+        }
+    }
+    *statuses = list;
+    *count = (size_t)rows;
+    return 0;
+}
+
 int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count, struct error *err)
 {
     *rows = NULL;
@@ -286,19 +312,9 @@ int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count
                                     "\"repository\" COLLATE \"C\"",
               NULL, err);
     if (result == NULL) return -1;
-    const int total = PQntuples(result);
-    struct sync_status *list = calloc((size_t)total + 1, sizeof(*list));
-    int row = 0, rc = list != NULL ? 0 : no_memory(err);
-    for (; rc == 0 && row < total; row++) rc = read_status(result, row, &list[row], err);
+    const int rc = copy_statuses(result, rows, count, err);
     PQclear(result);
-    if (rc == 0) {
-        *rows = list;
-        *count = (size_t)total;
-        return 0;
-    }
-    for (int i = 0; i < row; i++) sync_status_free(&list[i]);
-    free(list);
-    return -1;
+    return rc;
 }
 
 int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err)

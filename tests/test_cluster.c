@@ -193,17 +193,23 @@ Test(cluster, lives_beside_another_one, PLACE)
 
 /* ---- After accidents ---- */
 
-Test(cluster, is_found_again_when_the_daemon_was_killed, PLACE)
+/* What a daemon leaves that gets as far as a running cluster and is killed then. */
+static void open_and_be_killed(void)
 {
+    int status;
     const pid_t child = fork();
     if (child == 0) {
         struct error err = {0};
         if (cluster_open(data, run, &err) == NULL) fprintf(stderr, "%s\n", err.message);
         raise(SIGKILL);
     }
-    int status;
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+Test(cluster, is_found_again_when_the_daemon_was_killed, PLACE)
+{
+    open_and_be_killed();
     const pid_t before = server_pid();
     cr_assert_gt(before, 0, "the server outlives the daemon");
     struct cluster *cluster = open_cluster();
@@ -249,7 +255,7 @@ Test(cluster, is_not_misled_by_a_stale_pid_file, PLACE)
 
 Test(cluster, begins_an_interrupted_initdb_again, PLACE)
 {
-    char fresh[64], left[96];
+    char fresh[64], left[256];
     snprintf(fresh, sizeof(fresh), "%s/postgres.new", data);
     const pid_t child = fork();
     if (child == 0) {
@@ -300,7 +306,7 @@ Test(cluster, moves_its_socket_with_the_run_directory, PLACE)
 {
     char other_run[64];
     struct error err = {0};
-    open_cluster(); /* and is left behind, as by a daemon that was killed */
+    open_and_be_killed();
     snprintf(other_run, sizeof(other_run), "%s/r2", root);
     struct cluster *cluster = cluster_open(data, other_run, &err);
     cr_assert_not_null(cluster, "%s", err.message);
