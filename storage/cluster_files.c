@@ -49,8 +49,11 @@ int directory_remove(const char *path, const struct system_user *user, struct er
 {
     const char *const argv[] = {"rm", "-rf", "--", path, NULL};
     const struct process process = {.user = user, .directory = "/", .argv = argv, .keep_fd = -1};
+    struct stat there;
     int status;
+    if (lstat(path, &there) != 0 && errno == ENOENT) return 0;
     /* Where the parent is root's, rm can only empty the directory and complains. */
+    if (directory_own(path, user, err) != 0) return -1;
     if (process_run(&process, &status, NULL, err) != 0) return -1;
     if (rmdir(path) != 0 && errno != ENOENT)
         return error_set(err, ERR_IO, NULL, "cannot remove the directory %s: %s", path,
