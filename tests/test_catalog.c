@@ -21,6 +21,15 @@ static void attach(struct catalog *catalog, int64_t embedding, const char *id)
                  err.message);
 }
 
+static size_t drop(struct catalog *catalog, const char *id)
+{
+    int64_t *embeddings;
+    size_t count;
+    cr_assert_eq(catalog_remove_document(catalog, id, &embeddings, &count, NULL), 0);
+    free(embeddings);
+    return count;
+}
+
 static struct catalog *example(void)
 {
     struct catalog *catalog = catalog_create();
@@ -108,11 +117,11 @@ Test(catalog, follows_documents_that_move_and_embeddings_that_change_hands)
     cr_expect_eq(passing(catalog, NULL, "r3", "moved/", NULL, 0), 0x6);
     attach(catalog, 2, "b");
     cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0xc);
-    catalog_remove_document(catalog, "a");
+    cr_expect_eq(drop(catalog, "a"), 1);
     cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x1c);
     catalog_remove_embedding(catalog, 2);
     catalog_remove_embedding(catalog, 99);
-    catalog_remove_document(catalog, "nowhere");
+    cr_expect_eq(drop(catalog, "nowhere"), 0);
     cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x18);
     catalog_count(catalog, &counts);
     cr_expect_eq(counts.documents, 3);
@@ -142,13 +151,12 @@ Test(catalog, removes_what_an_epoch_has_not_seen)
     cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 1, &known, NULL), 0, "never goes back");
     catalog_put_document(catalog, "empty", "local", "r2", "src/empty.c", 2, NULL);
 
-    cr_assert_eq(catalog_stale(catalog, 2, &stale, &count, NULL), 0);
+    cr_assert_eq(catalog_remove_stale(catalog, 2, &stale, &count, NULL), 0);
     unsigned bits = 0;
     for (size_t i = 0; i < count; i++) bits |= 1u << stale[i];
     cr_expect_eq(count, 3);
     cr_expect_eq(bits, 0x1c);
     free(stale);
-    catalog_remove_stale(catalog, 2);
     cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x42);
     catalog_count(catalog, &counts);
     cr_expect_eq(counts.documents, 2);
@@ -182,7 +190,7 @@ Test(catalog, agrees_with_a_plain_list_through_many_changes)
             break;
         case 1:
             if (document % 4 != 0) break;
-            catalog_remove_document(catalog, id);
+            drop(catalog, id);
             for (int i = 0; i < IDS; i++) {
                 if (owner[i] == document + 1) owner[i] = 0;
             }
@@ -270,8 +278,8 @@ Test(catalog, can_be_read_while_documents_come_move_and_go)
         attach(race.catalog, 3, "y");
         put(race.catalog, "x", "two", "two/x");
         catalog_remove_embedding(race.catalog, 2);
-        catalog_remove_document(race.catalog, "x");
-        catalog_remove_document(race.catalog, "y");
+        drop(race.catalog, "x");
+        drop(race.catalog, "y");
     }
     atomic_store(&race.over, true);
     for (int i = 0; i < 3; i++) pthread_join(readers[i], NULL);

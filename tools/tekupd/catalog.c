@@ -324,67 +324,83 @@ void catalog_remove_embedding(struct catalog *catalog, int64_t embedding)
     pthread_rwlock_unlock(&catalog->lock);
 }
 
-bool catalog_remove_document(struct catalog *catalog, const char *id)
+/* Ids that are to be handed out, counted first so that nothing can fail half way. */
+struct ids {
+    int64_t *list;
+    size_t count;
+};
+
+static int ids_begin(struct ids *ids, size_t room, struct error *err)
 {
-    pthread_rwlock_wrlock(&catalog->lock);
-    struct entry *document = catalog_find(catalog, id);
-    if (document != NULL) drop_document(catalog, document);
-    pthread_rwlock_unlock(&catalog->lock);
-    return document != NULL;
+    ids->count = 0;
+    ids->list = malloc((room > 0 ? room : 1) * sizeof(*ids->list));
+    return ids->list != NULL ? 0 : catalog_no_memory(err);
 }
 
-int catalog_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings, size_t *count,
-                  struct error *err)
+static bool is_stale(const struct entry *document, const struct seen *seen, uint32_t epoch)
 {
-    size_t room = 0;
-    int rc = 0;
-    *embeddings = NULL;
-    *count = 0;
-    pthread_rwlock_rdlock(&catalog->lock);
-    for (size_t i = 0; i < catalog->bucket_count && rc == 0; i++) {
-        for (struct entry *document = catalog->buckets[i]; document != NULL && rc == 0;
-             document = document->next) {
-            for (uint32_t j = 0; j < document->count && rc == 0; j++) {
-                if (document->embeddings[j].epoch >= epoch && document->epoch >= epoch) continue;
-                if (*count == room) {
-                    room = room > 0 ? room * 2 : 64;
-                    int64_t *grown = realloc(*embeddings, room * sizeof(*grown));
-                    if (grown == NULL) {
-                        rc = catalog_no_memory(err);
-                        break;
-                    }
-                    *embeddings = grown;
-                }
-                (*embeddings)[(*count)++] = document->embeddings[j].embedding;
-            }
-        }
+    return document->epoch < epoch || seen->epoch < epoch;
+}
+
+int catalog_remove_document(struct catalog *catalog, const char *id, int64_t **embeddings,
+                            size_t *count, struct error *err)
+{
+    struct ids ids = {NULL, 0};
+    pthread_rwlock_wrlock(&catalog->lock);
+    struct entry *document = catalog_find(catalog, id);
+    int rc = ids_begin(&ids, document != NULL ? document->count : 0, err);
+    if (rc == 0 && document != NULL) {
+        for (uint32_t i = 0; i < document->count; i++)
+            ids.list[ids.count++] = document->embeddings[i].embedding;
+        drop_document(catalog, document);
     }
     pthread_rwlock_unlock(&catalog->lock);
-    if (rc != 0) {
-        free(*embeddings);
-        *embeddings = NULL;
-    }
+    *embeddings = ids.list;
+    *count = ids.count;
     return rc;
 }
 
-void catalog_remove_stale(struct catalog *catalog, uint32_t epoch)
+static size_t count_stale(const struct catalog *catalog, uint32_t epoch)
 {
-    pthread_rwlock_wrlock(&catalog->lock);
+    size_t count = 0;
     for (size_t i = 0; i < catalog->bucket_count; i++) {
+        for (const struct entry *document = catalog->buckets[i]; document != NULL;
+             document = document->next) {
+            for (uint32_t j = 0; j < document->count; j++)
+                count += is_stale(document, &document->embeddings[j], epoch);
+        }
+    }
+    return count;
+}
+
+static void remove_stale_of(struct catalog *catalog, struct entry *document, uint32_t epoch,
+                            struct ids *ids)
+{
+    for (uint32_t j = document->count; j > 0; j--) {
+        if (!is_stale(document, &document->embeddings[j - 1], epoch)) continue;
+        ids->list[ids->count++] = document->embeddings[j - 1].embedding;
+        forget_embedding(catalog, document, j - 1);
+    }
+    if (document->epoch < epoch) drop_document(catalog, document);
+}
+
+int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings,
+                         size_t *count, struct error *err)
+{
+    struct ids ids = {NULL, 0};
+    pthread_rwlock_wrlock(&catalog->lock);
+    const int rc = ids_begin(&ids, count_stale(catalog, epoch), err);
+    for (size_t i = 0; i < catalog->bucket_count && rc == 0; i++) {
         struct entry *next;
         for (struct entry *document = catalog->buckets[i]; document != NULL; document = next) {
             next = document->next;
-            if (document->epoch < epoch) {
-                drop_document(catalog, document);
-                continue;
-            }
-            for (uint32_t j = document->count; j > 0; j--) {
-                if (document->embeddings[j - 1].epoch < epoch)
-                    forget_embedding(catalog, document, j - 1);
-            }
+            remove_stale_of(catalog, document, epoch, &ids);
         }
     }
     pthread_rwlock_unlock(&catalog->lock);
+    *embeddings = ids.list;
+    *count = ids.count;
+    return rc;
 }
 
 void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository)

@@ -21,7 +21,8 @@ struct catalog;
 struct catalog *catalog_create(void); /* NULL when memory ran out */
 void catalog_free(struct catalog *catalog);
 
-/* ---- Writing. Every entry carries the epoch it was last seen in, for catalog_stale(). ---- */
+/* ---- Writing. Every entry carries the epoch it was last seen in, for catalog_remove_stale(). ----
+ */
 
 /* Adds a document, or moves the one with this id to another place. */
 int catalog_put_document(struct catalog *catalog, const char *id, const char *source,
@@ -35,15 +36,13 @@ int catalog_put_embedding(struct catalog *catalog, int64_t embedding, const char
 
 void catalog_remove_embedding(struct catalog *catalog, int64_t embedding);
 
-/* With the embeddings that it still has. Returns whether there was such a document. */
-bool catalog_remove_document(struct catalog *catalog, const char *id);
-
-/* The ids of embeddings that were not seen since before `epoch`. The caller frees the array. */
-int catalog_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings, size_t *count,
-                  struct error *err);
-
-/* Removes the embeddings and documents that were not seen since before `epoch`. */
-void catalog_remove_stale(struct catalog *catalog, uint32_t epoch);
+/* A document with the embeddings that it still has, or everything that was not seen since before
+ * `epoch`. The ids of the embeddings go to *embeddings, which the caller frees. When memory runs
+ * out nothing is removed. */
+int catalog_remove_document(struct catalog *catalog, const char *id, int64_t **embeddings,
+                            size_t *count, struct error *err);
+int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings,
+                         size_t *count, struct error *err);
 
 /* Removes the documents of a repository that have no embedding left. */
 void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository);

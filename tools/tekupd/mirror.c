@@ -4,40 +4,39 @@
  * An embedding's row never changes and its id is never used again, so that all there is to get
  * right is that a row that is gone does not come back. Three things see to that:
  *
- *   - `order` makes the catalog's part of every change a single step. A removal of something that
- * is not known yet (its writer, or the load, tells of it later) is remembered in `gone`, and the
- *     addition that follows is dropped.
+ *   - `order` makes the catalog's part of every change a single step. What was removed is
+ * remembered for a while (gone.h), and dropped when its writer, or the load, tells of it only then.
  *   - The index is changed after the catalog and outside the lock, because that takes long. Whoever
  *     has added a vector looks into the catalog again, and takes the vector out if its row was
  *     removed in between. A search drops hits that the catalog does not know.
  *   - Each load begins a new epoch and marks what it sees; live writes mark what they bring. What
  * is not marked when the load has ended is gone from the vault.
  *
- * Locks: `order` protects gone_embeddings and gone_documents, and is taken before the catalog's.
- * Nothing else is held while the index works.
+ * Locks: `order` protects gone_embeddings, gone_documents and loading, and is taken before the
+ * catalog's. Nothing else is held while the index works.
  */
 #include "tools/tekupd/mirror.h"
 
 #include "storage/base/log.h"
-#include "tools/tekupd/id_map.h"
+#include "tools/tekupd/gone.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { BLOCK = 512, LOGGED_SKIPS = 10, MOST_HITS = 65536 };
+enum { BLOCK = 512, MOST_HITS = 65536 };
 
 struct mirror {
     tk_index *index;
     struct catalog *catalog;
     const char *model;
     pthread_mutex_t order;
-    struct id_map *gone_embeddings; /* removed before they were known */
-    struct id_map *gone_documents;  /* the same, by hash_of() their id */
+    struct gone *gone_embeddings;
+    struct gone *gone_documents; /* by hash_of() their id */
+    bool loading;
     _Atomic uint32_t epoch;
     atomic_bool ready, stopping;
     _Atomic double load_seconds;
@@ -58,8 +57,8 @@ struct mirror *mirror_create(const tk_index_options *options, const char *model,
     mirror->model = model;
     atomic_init(&mirror->epoch, 1);
     mirror->catalog = catalog_create();
-    mirror->gone_embeddings = id_map_create();
-    mirror->gone_documents = id_map_create();
+    mirror->gone_embeddings = gone_create();
+    mirror->gone_documents = gone_create();
     if (tk_index_create(options, &mirror->index, &problem) != TK_OK) {
         error_set(err, ERR_INVALID, NULL, "the index: %s", problem.message);
     } else if (mirror->catalog == NULL || mirror->gone_embeddings == NULL ||
@@ -77,8 +76,8 @@ void mirror_free(struct mirror *mirror)
     if (mirror == NULL) return;
     tk_index_free(mirror->index);
     catalog_free(mirror->catalog);
-    id_map_free(mirror->gone_embeddings);
-    id_map_free(mirror->gone_documents);
+    gone_free(mirror->gone_embeddings);
+    gone_free(mirror->gone_documents);
     pthread_mutex_destroy(&mirror->order);
     free(mirror);
 }
@@ -92,17 +91,16 @@ static int64_t hash_of(const char *id)
     return (int64_t)hash;
 }
 
-static bool contains(const struct id_map *map, int64_t id)
+static double now(void)
 {
-    const bool found = id_map_lock(map, id) != NULL;
-    id_map_unlock(map, id);
-    return found;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void remember(struct id_map *map, int64_t id)
+static void remember(struct mirror *mirror, struct gone *gone, int64_t id)
 {
-    static char mark;
-    if (id_map_put(map, id, &mark) != 0)
+    if (gone_add(gone, id, mirror->loading, now()) != 0)
         log_error("mirror.memory", "error=\"cannot remember that row %" PRId64 " is gone\"", id);
 }
 
@@ -112,7 +110,7 @@ static int add_document(struct mirror *mirror, const char *id, const char *sourc
 {
     int rc = 1;
     pthread_mutex_lock(&mirror->order);
-    if (!contains(mirror->gone_documents, hash_of(id)))
+    if (!gone_has(mirror->gone_documents, hash_of(id)))
         rc = catalog_put_document(mirror->catalog, id, source, repository, path, epoch, err);
     pthread_mutex_unlock(&mirror->order);
     return rc;
@@ -125,7 +123,7 @@ static int add_to_catalog(struct mirror *mirror, int64_t embedding, const char *
     int rc = 1;
     struct error problem = {0};
     pthread_mutex_lock(&mirror->order);
-    if (!contains(mirror->gone_embeddings, embedding)) {
+    if (!gone_has(mirror->gone_embeddings, embedding)) {
         rc = catalog_put_embedding(mirror->catalog, embedding, document, epoch, NULL, &problem);
         if (rc != 0 && problem.code == ERR_NOT_FOUND) rc = 1;
     }
@@ -147,20 +145,25 @@ static void remove_from_index(struct mirror *mirror, int64_t embedding)
 static void remove_embedding(struct mirror *mirror, int64_t embedding)
 {
     pthread_mutex_lock(&mirror->order);
-    if (catalog_knows(mirror->catalog, embedding))
-        catalog_remove_embedding(mirror->catalog, embedding);
-    else
-        remember(mirror->gone_embeddings, embedding);
+    remember(mirror, mirror->gone_embeddings, embedding);
+    catalog_remove_embedding(mirror->catalog, embedding);
     pthread_mutex_unlock(&mirror->order);
     remove_from_index(mirror, embedding);
 }
 
 static void remove_document(struct mirror *mirror, const char *id)
 {
+    int64_t *embeddings;
+    size_t count;
+    struct error problem = {0};
     pthread_mutex_lock(&mirror->order);
-    if (!catalog_remove_document(mirror->catalog, id))
-        remember(mirror->gone_documents, hash_of(id));
+    remember(mirror, mirror->gone_documents, hash_of(id));
+    if (catalog_remove_document(mirror->catalog, id, &embeddings, &count, &problem) != 0)
+        log_error("mirror.remove", "document=%s error=%s", log_quote(id),
+                  log_quote(problem.message));
     pthread_mutex_unlock(&mirror->order);
+    for (size_t i = 0; i < count; i++) remove_from_index(mirror, embeddings[i]);
+    free(embeddings);
 }
 
 /* A vector went in whose row may have been removed meanwhile. */
@@ -309,25 +312,10 @@ static int load_document(void *arg, const char *id, const char *source, const ch
     return 1;
 }
 
-static const char *unfit(const float *vector)
-{
-    double sum = 0;
-    for (int i = 0; i < EMBEDDING_DIM; i++) sum += (double)vector[i] * (double)vector[i];
-    if (!isfinite(sum)) return "a component is NaN or infinite";
-    return sum == 0 ? "it is the zero vector" : NULL;
-}
-
 static int load_embedding(void *arg, int64_t id, const char *document_id, const float *vector)
 {
     struct load *load = arg;
     if (atomic_load(&load->mirror->stopping)) return 1;
-    const char *why = unfit(vector);
-    if (why != NULL) {
-        if (load->skipped++ < LOGGED_SKIPS)
-            log_warn("mirror.skip", "embedding=%" PRId64 " document=%s error=%s", id,
-                     log_quote(document_id), log_quote(why));
-        return 0;
-    }
     if (strlen(document_id) >= DOCUMENT_ID_SIZE) return 0; /* the document was skipped */
     load->ids[load->count] = id;
     strcpy(load->documents[load->count], document_id);
@@ -341,18 +329,17 @@ static int sweep(struct load *load, struct error *err)
     struct mirror *mirror = load->mirror;
     int64_t *stale;
     size_t count;
-    if (catalog_stale(mirror->catalog, load->epoch, &stale, &count, err) != 0) return -1;
-    catalog_remove_stale(mirror->catalog, load->epoch);
+    if (catalog_remove_stale(mirror->catalog, load->epoch, &stale, &count, err) != 0) return -1;
     for (size_t i = 0; i < count; i++) remove_from_index(mirror, stale[i]);
     free(stale);
     return 0;
 }
 
-static double now(void)
+static void set_loading(struct mirror *mirror, bool loading)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    pthread_mutex_lock(&mirror->order);
+    mirror->loading = loading;
+    pthread_mutex_unlock(&mirror->order);
 }
 
 int mirror_load(struct mirror *mirror, struct pool *pool, struct error *err)
@@ -366,10 +353,12 @@ int mirror_load(struct mirror *mirror, struct pool *pool, struct error *err)
         goto out;
     }
     load->mirror = mirror;
+    set_loading(mirror, true);
     load->epoch = atomic_fetch_add(&mirror->epoch, 1) + 1;
     const struct vault_reader reader = {load_document, load_embedding, load};
     rc = vault_read_all(pool, mirror->model, &reader, err);
     if (rc == 0) rc = flush(load);
+    set_loading(mirror, false);
     if (rc != 0) {
         if (load->err.code != ERR_NONE && err != NULL) *err = load->err;
         goto out;

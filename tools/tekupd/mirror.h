@@ -26,8 +26,8 @@ struct mirror *mirror_create(const tk_index_options *options, const char *model,
 /* No load and no search may be under way. NULL is allowed. */
 void mirror_free(struct mirror *mirror);
 
-/* Reads the vault. One at a time. Vectors that cannot be searched (NaN, infinite, zero) are left
- * out, with a line in the log. Errors: those of vault_read_all; what was read stays, and the next
+/* Reads the vault. One at a time. Vectors that the index does not take are left out, with a line in
+ * the log. Errors: those of vault_read_all; what was read stays, and the next
  * load goes on from there. */
 int mirror_load(struct mirror *mirror, struct pool *pool, struct error *err);
 
@@ -64,7 +64,7 @@ struct mirror_stats {
     struct catalog_counts catalog;
     bool ready;
     double load_seconds; /* of the last complete load; 0 before it */
-    size_t skipped;      /* vectors of the last load that cannot be searched */
+    size_t skipped;      /* vectors of the last load that the index did not take */
 };
 void mirror_get_stats(const struct mirror *mirror, struct mirror_stats *stats);
 
