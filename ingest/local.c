@@ -71,7 +71,7 @@ static void local_close(void *state)
 
 static int local_check(const char *repository, const char *config, struct error *err)
 {
-    void *state;
+    void *state = NULL;
     if (local_open(repository, config, &state, err) == 0) {
         local_close(state);
         return 0;
