@@ -144,15 +144,11 @@ static bool matches(const char *wanted, const char *value)
     return wanted == NULL || strcmp(wanted, value) == 0;
 }
 
-static void respond_list(struct daemon *daemon, struct http_request *request,
-                         const struct query *query, struct sync_status *statuses,
-                         size_t status_count)
+static void respond_list(struct http_request *request, const struct query *query,
+                         struct syncer *syncer, const struct sync_status *statuses,
+                         size_t status_count, const struct sync_progress *rows, size_t count)
 {
     struct buffer body = {0};
-    struct sync_progress *rows = NULL;
-    size_t count = 0;
-    struct syncer *syncer = atomic_load(&daemon->syncer);
-    if (syncer != NULL && syncer_progress(syncer, &rows, &count, NULL) != 0) count = 0;
     json_put_open(&body, '{');
     json_put_key(&body, "items");
     json_put_open(&body, '[');
@@ -163,11 +159,6 @@ static void respond_list(struct daemon *daemon, struct http_request *request,
     }
     json_put_close(&body, ']');
     json_put_close(&body, '}');
-    for (size_t i = 0; i < count; i++) {
-        free(rows[i].source);
-        free(rows[i].repository);
-    }
-    free(rows);
     http_respond(request, 200, &body);
 }
 
@@ -177,13 +168,23 @@ void api_sync_list(struct daemon *daemon, struct http_request *request)
     struct query query;
     struct error err = {0};
     struct sync_status *statuses = NULL;
-    size_t count = 0;
+    struct sync_progress *rows = NULL;
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    size_t status_count = 0, count = 0;
+    /* What runs is asked first: a sync that ends in between is told as ended, and never as one that
+     * is in_progress without running. */
     if (query_parse(http_query(request), known, &query, &err) != 0 ||
-        sync_status_list(daemon->pool, &statuses, &count, &err) != 0)
+        (syncer != NULL && syncer_progress(syncer, &rows, &count, &err) != 0) ||
+        sync_status_list(daemon->pool, &statuses, &status_count, &err) != 0)
         api_fail(daemon, request, &err);
     else
-        respond_list(daemon, request, &query, statuses, count);
-    for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
+        respond_list(request, &query, syncer, statuses, status_count, rows, count);
+    for (size_t i = 0; i < status_count; i++) sync_status_free(&statuses[i]);
     free(statuses);
+    for (size_t i = 0; i < count; i++) {
+        free(rows[i].source);
+        free(rows[i].repository);
+    }
+    free(rows);
     query_free(&query);
 }
