@@ -256,6 +256,28 @@ Test(mirror, what_is_gone_stays_gone_whoever_tells_first)
     pool_free(pool);
 }
 
+Test(mirror, a_document_told_of_after_its_repository_was_removed_leaves_nothing)
+{
+    char name[32];
+    struct pool *pool = fixture_pool(2, name);
+    struct mirror *mirror = new_mirror();
+    const struct vault_listener listener = mirror_listener(mirror);
+    struct draft *first = draft("r", "a", 2, 10);
+    struct write_result one = put(pool, first, NULL), removed;
+    size_t documents;
+    cr_assert_eq(vault_delete_repository(pool, "local", "r", &documents, &removed, NULL), 0);
+    mirror_repository_deleted(mirror, "local", "r", &removed);
+    listener.written(listener.arg, &first->write, &one);
+    cr_expect_str_eq(find(mirror, 10, NULL), "");
+    cr_expect_eq(stats_of(mirror).index.count, 0);
+    cr_expect_eq(stats_of(mirror).catalog.documents, 0);
+    write_result_free(&one);
+    write_result_free(&removed);
+    free(first);
+    mirror_free(mirror);
+    pool_free(pool);
+}
+
 Test(mirror, another_load_finds_what_others_wrote_and_deleted)
 {
     char name[32];

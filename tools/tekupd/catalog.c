@@ -403,6 +403,14 @@ int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embe
     return rc;
 }
 
+void catalog_remove_if_empty(struct catalog *catalog, const char *id)
+{
+    pthread_rwlock_wrlock(&catalog->lock);
+    struct entry *document = catalog_find(catalog, id);
+    if (document != NULL && document->count == 0) drop_document(catalog, document);
+    pthread_rwlock_unlock(&catalog->lock);
+}
+
 void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository)
 {
     pthread_rwlock_wrlock(&catalog->lock);

@@ -44,6 +44,9 @@ int catalog_remove_document(struct catalog *catalog, const char *id, int64_t **e
 int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings,
                          size_t *count, struct error *err);
 
+/* Removes the document if it has no embedding. */
+void catalog_remove_if_empty(struct catalog *catalog, const char *id);
+
 /* Removes the documents of a repository that have no embedding left. */
 void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository);
 

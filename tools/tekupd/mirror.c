@@ -104,32 +104,25 @@ static void remember(struct mirror *mirror, struct gone *gone, int64_t id)
         log_error("mirror.memory", "error=\"cannot remember that row %" PRId64 " is gone\"", id);
 }
 
-/* Returns 1 when the document is gone already. */
+/* Returns 1 when the document is gone already. With `order` held. */
 static int add_document(struct mirror *mirror, const char *id, const char *source,
                         const char *repository, const char *path, uint32_t epoch, struct error *err)
 {
-    int rc = 1;
-    pthread_mutex_lock(&mirror->order);
-    if (!gone_has(mirror->gone_documents, hash_of(id)))
-        rc = catalog_put_document(mirror->catalog, id, source, repository, path, epoch, err);
-    pthread_mutex_unlock(&mirror->order);
-    return rc;
+    if (gone_has(mirror->gone_documents, hash_of(id))) return 1;
+    return catalog_put_document(mirror->catalog, id, source, repository, path, epoch, err);
 }
 
-/* Returns 1 when the embedding, or its document, is gone already. */
+/* Returns 1 when the embedding, or its document, is gone already. With `order` held. */
 static int add_to_catalog(struct mirror *mirror, int64_t embedding, const char *document,
                           uint32_t epoch, struct error *err)
 {
-    int rc = 1;
     struct error problem = {0};
-    pthread_mutex_lock(&mirror->order);
-    if (!gone_has(mirror->gone_embeddings, embedding)) {
-        rc = catalog_put_embedding(mirror->catalog, embedding, document, epoch, NULL, &problem);
-        if (rc != 0 && problem.code == ERR_NOT_FOUND) rc = 1;
-    }
-    pthread_mutex_unlock(&mirror->order);
-    if (rc < 0 && err != NULL) *err = problem;
-    return rc;
+    if (gone_has(mirror->gone_embeddings, embedding)) return 1;
+    if (catalog_put_embedding(mirror->catalog, embedding, document, epoch, NULL, &problem) == 0)
+        return 0;
+    if (problem.code == ERR_NOT_FOUND) return 1;
+    if (err != NULL) *err = problem;
+    return -1;
 }
 
 static void remove_from_index(struct mirror *mirror, int64_t embedding)
@@ -193,20 +186,39 @@ static void log_missed(const char *document, const struct error *err)
     log_error("mirror.missed", "document=%s error=%s", document, log_quote(err->message));
 }
 
+/* The document and its embeddings in one step: in between it would look like one that the removal
+ * of its repository has emptied. One whose embeddings are all gone already is such a one. */
+static void catalog_written(struct mirror *mirror, const struct document_write *write,
+                            const struct write_result *result)
+{
+    const uint32_t epoch = atomic_load(&mirror->epoch);
+    struct error err = {0};
+    size_t added = 0;
+    pthread_mutex_lock(&mirror->order);
+    int rc = add_document(mirror, result->document_id, write->source, write->repository,
+                          write->path, epoch, &err);
+    for (size_t i = 0; i < write->chunk_count && rc >= 0; i++) {
+        rc =
+            add_to_catalog(mirror, write->chunks[i].embedding_id, result->document_id, epoch, &err);
+        added += rc == 0;
+    }
+    if (rc < 0) log_missed(result->document_id, &err);
+    if (added == 0 && write->chunk_count > 0)
+        catalog_remove_if_empty(mirror->catalog, result->document_id);
+    pthread_mutex_unlock(&mirror->order);
+}
+
 static void on_written(void *arg, const struct document_write *write,
                        const struct write_result *result)
 {
     struct mirror *mirror = arg;
-    const uint32_t epoch = atomic_load(&mirror->epoch);
     struct error err = {0};
-    if (add_document(mirror, result->document_id, write->source, write->repository, write->path,
-                     epoch, &err) < 0)
-        log_missed(result->document_id, &err);
+    catalog_written(mirror, write, result);
     for (size_t i = 0; i < write->chunk_count; i++) {
         const struct chunk_write *chunk = &write->chunks[i];
-        int rc = add_to_catalog(mirror, chunk->embedding_id, result->document_id, epoch, &err);
-        if (rc == 0) rc = add_to_index(mirror, chunk->embedding_id, chunk->embedding, &err);
-        if (rc < 0) log_missed(result->document_id, &err);
+        if (catalog_knows(mirror->catalog, chunk->embedding_id) &&
+            add_to_index(mirror, chunk->embedding_id, chunk->embedding, &err) != 0)
+            log_missed(result->document_id, &err);
     }
     for (size_t i = 0; i < result->removed_count; i++) remove_embedding(mirror, result->removed[i]);
 }
@@ -227,7 +239,9 @@ void mirror_repository_deleted(struct mirror *mirror, const char *source, const 
                                const struct write_result *result)
 {
     for (size_t i = 0; i < result->removed_count; i++) remove_embedding(mirror, result->removed[i]);
+    pthread_mutex_lock(&mirror->order);
     catalog_remove_empty(mirror->catalog, source, repository);
+    pthread_mutex_unlock(&mirror->order);
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -262,8 +276,10 @@ static int sort_out(struct load *load, size_t *kept)
     struct mirror *mirror = load->mirror;
     *kept = 0;
     for (size_t i = 0; i < load->count; i++) {
+        pthread_mutex_lock(&mirror->order);
         const int rc =
             add_to_catalog(mirror, load->ids[i], load->documents[i], load->epoch, &load->err);
+        pthread_mutex_unlock(&mirror->order);
         if (rc < 0) return -1;
         if (rc > 0 || tk_index_contains(mirror->index, (tk_id)load->ids[i])) continue;
         if (*kept < i) {
@@ -302,8 +318,10 @@ static int load_document(void *arg, const char *id, const char *source, const ch
     struct load *load = arg;
     if (atomic_load(&load->mirror->stopping)) return 1;
     struct error problem = {0};
-    if (add_document(load->mirror, id, source, repository, path, load->epoch, &problem) >= 0)
-        return 0;
+    pthread_mutex_lock(&load->mirror->order);
+    const int rc = add_document(load->mirror, id, source, repository, path, load->epoch, &problem);
+    pthread_mutex_unlock(&load->mirror->order);
+    if (rc >= 0) return 0;
     if (problem.code == ERR_INVALID) { /* an id that this daemon would not give */
         log_warn("mirror.skip", "document=%s error=%s", log_quote(id), log_quote(problem.message));
         return 0;
