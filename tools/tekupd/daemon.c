@@ -15,6 +15,7 @@ enum {
     SEARCH_QUEUE = 1024,
     CLERK_QUEUE = 256,
     DRAIN_MS = 10000,
+    FLUSH_MS = 2000, /* for the answers of calls that took longer than that */
 };
 
 static int processors(void)
@@ -139,18 +140,21 @@ void daemon_stop(struct daemon *daemon)
     struct error err = {0};
     log_info("daemon.stopping", "pid=%ld", (long)getpid());
     if (daemon->mirror != NULL) mirror_stop(daemon->mirror);
-    keeper_free(daemon->keeper);
+    /* Calls that are under way may still tell it something, and may use the syncer. */
+    keeper_stop(daemon->keeper);
     if (daemon->http != NULL) {
         const int left = http_server_drain(daemon->http, DRAIN_MS);
         if (left > 0) log_warn("http.drain", "unfinished=%d", left);
     }
-    struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
-    if (syncer != NULL) syncer_free(syncer);
     /* What is queued still runs, so that every request is answered before the loops end. */
     workers_free(daemon->searchers);
     workers_free(daemon->clerks);
+    if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);
     http_server_free(daemon->http);
     listener_close(&daemon->listener);
+    keeper_free(daemon->keeper);
+    struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
+    if (syncer != NULL) syncer_free(syncer);
     mirror_free(daemon->mirror);
     if (daemon->embedder != NULL) embedder_free(daemon->embedder);
     pool_free(daemon->pool);

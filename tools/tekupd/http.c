@@ -8,7 +8,8 @@
  * connection that breaks and leaves it to us, and sending the answer then just releases it.
  *
  * Locks. loop->lock protects loop->finished. server->lock protects server->active, the number of
- * requests given to handlers and not yet sent or lost; server->idle is signalled when it is 0.
+ * requests given to handlers and not yet sent or lost, and server->drained; server->idle is
+ * signalled when active is 0.
  */
 #include "tools/tekupd/http.h"
 
@@ -56,6 +57,7 @@ struct http_server {
     pthread_mutex_t lock;
     pthread_cond_t idle;
     int active;
+    bool drained; /* handlers are not called any more */
     int loop_count;
     struct loop loops[];
 };
@@ -436,10 +438,13 @@ static void on_request(struct evhttp_request *ev, void *arg)
     request->body = request->body_length > 0 ? (char *)evbuffer_pullup(input, -1) : "";
 
     pthread_mutex_lock(&server->lock);
+    const bool drained = server->drained;
     server->active++;
     pthread_mutex_unlock(&server->lock);
     evhttp_connection_set_closecb(connection, connection_closed, request);
-    if (request->body == NULL)
+    if (drained)
+        respond_refusal(request, 503, NULL, "tekupd is stopping");
+    else if (request->body == NULL)
         respond_refusal(request, 500, NULL, "memory ran out");
     else
         dispatch(request);
@@ -674,6 +679,7 @@ int http_server_drain(struct http_server *server, int timeout_ms)
     while (server->active > 0 && pthread_cond_timedwait(&server->idle, &server->lock, &end) == 0) {
     }
     const int left = server->active;
+    server->drained = true;
     pthread_mutex_unlock(&server->lock);
     return left;
 }

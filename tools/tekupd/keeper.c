@@ -18,6 +18,7 @@ struct keeper {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool woken, doubtful, stopping;
+    bool joined; /* keeper_stop's own */
     unsigned long long failures; /* of the pool, at the last look */
 };
 
@@ -230,11 +231,18 @@ void keeper_doubt(struct keeper *keeper)
     signal_keeper(keeper, &keeper->doubtful);
 }
 
+void keeper_stop(struct keeper *keeper)
+{
+    if (keeper == NULL || keeper->joined) return;
+    signal_keeper(keeper, &keeper->stopping);
+    pthread_join(keeper->thread, NULL);
+    keeper->joined = true;
+}
+
 void keeper_free(struct keeper *keeper)
 {
     if (keeper == NULL) return;
-    signal_keeper(keeper, &keeper->stopping);
-    pthread_join(keeper->thread, NULL);
+    keeper_stop(keeper);
     pthread_cond_destroy(&keeper->changed);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);

@@ -23,7 +23,11 @@ void keeper_wake(struct keeper *keeper);
 /* A write failed in a way that leaves open whether PostgreSQL has it. */
 void keeper_doubt(struct keeper *keeper);
 
-/* Joins the thread; the daemon's syncer, which it made, stays. NULL is allowed. */
+/* Joins the thread; the daemon's syncer, which it made, stays. It may still be woken and told of
+ * doubts, to no effect. NULL is allowed. */
+void keeper_stop(struct keeper *keeper);
+
+/* Releases it; stops it first where that has not been done. NULL is allowed. */
 void keeper_free(struct keeper *keeper);
 
 #endif
