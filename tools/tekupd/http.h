@@ -48,7 +48,8 @@ void http_server_set_max_body(struct http_server *server, long max_body);
 
 /* Takes no new connections, lets requests that are under way end for up to timeout_ms, and returns
  * how many have not. Answers close their connection from now on. Requests that come in afterwards,
- * on connections that were idle, are answered with 503 and reach no handler. May be called again. */
+ * on connections that were idle, are answered with 503 and reach no handler. May be called again.
+ */
 int http_server_drain(struct http_server *server, int timeout_ms);
 
 /* Ends the loops and releases everything. Every request must have been answered by now. NULL is

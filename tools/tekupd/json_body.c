@@ -140,6 +140,19 @@ static int refuse(const char *text, size_t length, const json_error_t *of_rest, 
                      problem.text, problem.line, problem.column);
 }
 
+/* A name may be spelled with escapes, and then it is not recognised where members are cut. What it
+ * says must not be passed over in silence. */
+static int refuse_uncut(const json_t *root, const char *const *cut, const struct json_slice *slices,
+                        struct error *err)
+{
+    for (size_t i = 0; cut[i] != NULL; i++) {
+        if (slices[i].text == NULL && json_object_get(root, cut[i]) != NULL)
+            return error_set(err, ERR_INVALID, cut[i],
+                             "the name %s must be written without escapes", cut[i]);
+    }
+    return 0;
+}
+
 int json_body_parse(const char *text, size_t length, const char *const *cut,
                     struct json_slice *slices, json_t **root, struct error *err)
 {
@@ -168,7 +181,11 @@ int json_body_parse(const char *text, size_t length, const char *const *cut,
         error_set(err, ERR_INVALID, NULL, "the body must be a JSON object");
         goto out;
     }
-    rc = 0;
+    rc = refuse_uncut(*root, cut, slices, err);
+    if (rc != 0) {
+        json_decref(*root);
+        *root = NULL;
+    }
 out:
     buffer_free(&rest);
     return rc;

@@ -18,7 +18,7 @@ struct keeper {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool woken, doubtful, stopping;
-    bool joined; /* keeper_stop's own */
+    bool joined;                 /* keeper_stop's own */
     unsigned long long failures; /* of the pool, at the last look */
 };
 
