@@ -32,7 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { START_SECONDS = 300, STOP_SECONDS = 120, LEFTOVER_SECONDS = 30, LOW_DISK_MB = 64 };
+enum { START_SECONDS = 300, STOP_SECONDS = 120, LEFTOVER_SECONDS = 30, SOCKET_SECONDS = 3 };
+enum { LOW_DISK_MB = 64 };
 
 struct cluster {
     pthread_mutex_t lock;
@@ -41,6 +42,7 @@ struct cluster {
     char parent[PATH_MAX / 2];       /* DATA */
     char directory[PATH_MAX];        /* DATA/postgres */
     char fresh[PATH_MAX];            /* DATA/postgres.new */
+    char run[PATH_MAX / 2];          /* RUN */
     char socket_directory[PATH_MAX]; /* RUN/postgres */
     char *conninfo;
 };
@@ -70,6 +72,7 @@ static int set_paths(struct cluster *cluster, const char *data, const char *run,
     if (strchr(run, '\n') != NULL)
         return error_set(err, ERR_INVALID, "run", "the run directory's path has a line end in it");
     snprintf(cluster->parent, sizeof(cluster->parent), "%s", data);
+    snprintf(cluster->run, sizeof(cluster->run), "%s", run);
     snprintf(cluster->directory, sizeof(cluster->directory), "%s/postgres", data);
     snprintf(cluster->fresh, sizeof(cluster->fresh), "%s/postgres.new", data);
     snprintf(cluster->socket_directory, sizeof(cluster->socket_directory), "%s/postgres", run);
@@ -265,14 +268,19 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* Waits until a server that is starting, or recovering, answers. Returns 1 when it ends instead. */
+/* Waits until a server that is starting, or recovering, answers. Returns 1 when it ends instead, or
+ * cannot be reached since its socket was removed. */
 static int wait_ready(const struct cluster *cluster, struct error *err)
 {
     struct postmaster postmaster;
+    char socket[PATH_MAX + 32];
+    int missing = 0;
+    snprintf(socket, sizeof(socket), "%s/.s.PGSQL.5432", cluster->socket_directory);
     for (int waited = 0; waited < START_SECONDS * 10; waited++) {
         if (ping(cluster) == PQPING_OK) return 0;
         postmaster_read(cluster->directory, &postmaster);
-        if (!postmaster.ours) return 1;
+        missing = access(socket, F_OK) != 0 ? missing + 1 : 0;
+        if (!postmaster.ours || missing == SOCKET_SECONDS * 10) return 1;
         pause_ms(100);
     }
     return error_set(err, ERR_UNAVAILABLE, NULL, "PostgreSQL did not answer within %d seconds",
@@ -383,6 +391,7 @@ static int prepare_directories(const struct cluster *cluster, struct error *err)
     snprintf(log, sizeof(log), "%s/log", cluster->directory);
     if (directory_own(cluster->directory, &cluster->user, err) != 0 ||
         directory_own(log, &cluster->user, err) != 0 ||
+        directory_make(cluster->run, &cluster->user, err) != 0 ||
         directory_own(cluster->socket_directory, &cluster->user, err) != 0)
         return -1;
     return check_passable(cluster, cluster->socket_directory, err);
@@ -404,9 +413,9 @@ static int bring_up(const struct cluster *cluster, struct error *err)
             log_info("cluster.found", "directory=%s pid=%d", log_quote(cluster->directory),
                      (int)postmaster.pid);
         if (ended <= 0) return ended;
-        postmaster_read(cluster->directory, &postmaster); /* it was on its way down */
+        postmaster_read(cluster->directory, &postmaster); /* it may have been on its way down */
     }
-    /* A server that was started with another run directory is of no use there. */
+    /* One that was started with another run directory, or whose socket is gone, is of no use. */
     if (postmaster.ours && stop(cluster, err) != 0) return -1;
     postmaster_read(cluster->directory, &postmaster);
     if (clear_remains(cluster, &postmaster, err) != 0) return -1;
@@ -545,9 +554,7 @@ struct cluster *cluster_open(const char *data_directory, const char *run_directo
     pthread_mutex_init(&cluster->lock, NULL);
     if (set_paths(cluster, data_directory, run_directory, err) != 0) goto out;
     if (choose_user(cluster, err) != 0) goto out;
-    if (directory_make(data_directory, &cluster->user, err) != 0 ||
-        directory_make(run_directory, &cluster->user, err) != 0)
-        goto out;
+    if (directory_make(data_directory, &cluster->user, err) != 0) goto out;
     cluster->conninfo = make_conninfo(cluster);
     if (cluster->conninfo == NULL) {
         error_set(err, ERR_INTERNAL, NULL, "out of memory");

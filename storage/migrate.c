@@ -168,7 +168,8 @@ static int prepare_extension(PGconn *conn, struct error *err)
             if (err != NULL) *err = why;
             return -1;
         }
-        log_warn("migrate.no_pgvector", "reason=%s", log_quote(why.message));
+        log_warn("migrate.no_pgvector", "reason=%s hint=%s", log_quote(why.message),
+                 log_quote("let an administrator run CREATE EXTENSION vector in this database"));
     }
     return 0;
 }

@@ -80,21 +80,24 @@ _Noreturn static void run_child(const struct process *process, char *const *envi
 
 /* ---- The parent ---- */
 
-/* Variables of libpq and of the locale would change what the programs do and say. */
+/* Only what a program needs to be found and to run: variables of libpq and of the locale would
+ * change what it does and says, and a server that runs for months has no business with the daemon's
+ * secrets.
+ */
 static char **clean_environment(void)
 {
+    static const char *const kept[] = {"PATH=", "LD_LIBRARY_PATH=", "TMPDIR=", "TZ="};
+    enum { KEPT = sizeof(kept) / sizeof(*kept) };
     static char locale[] = "LC_ALL=C";
-    size_t count = 0;
-    while (environ[count] != NULL) count++;
-    char **clean = calloc(count + 2, sizeof(*clean));
+    char **clean = calloc(KEPT + 2, sizeof(*clean));
     if (clean == NULL) return NULL;
     size_t used = 0;
-    for (size_t i = 0; i < count; i++) {
-        const char *name = environ[i];
-        if (strncmp(name, "PG", 2) != 0 && strncmp(name, "LC_", 3) != 0 &&
-            strncmp(name, "LANG", 4) != 0)
-            clean[used++] = environ[i];
-    }
+    for (size_t i = 0; i < KEPT; i++)
+        for (char **at = environ; *at != NULL; at++)
+            if (strncmp(*at, kept[i], strlen(kept[i])) == 0) {
+                clean[used++] = *at;
+                break;
+            }
     clean[used] = locale;
     return clean;
 }

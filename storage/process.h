@@ -25,10 +25,10 @@ struct process {
     int keep_fd;             /* a file that the program keeps open too, or -1 */
 };
 
-/* Runs it in a process group of its own with a clean environment (no PG*, LC_ALL=C), waits for its
- * end and appends what it wrote to output (may be NULL). *status is its exit status, 128 + signal
- * where one ended it. Errors: ERR_IO when it could not be run, which names the directory that the
- * user may not enter, or the program. */
+/* Runs it in a process group of its own with a clean environment (PATH and little else), waits for
+ * its end and appends what it wrote to output (may be NULL). *status is its exit status, 128 +
+ * signal where one ended it. Errors: ERR_IO when it could not be run, which names the directory
+ * that the user may not enter, or the program. */
 int process_run(const struct process *process, int *status, struct buffer *output,
                 struct error *err);
 

@@ -85,22 +85,24 @@ out:
     return rc;
 }
 
+/* What a statement was to bring about is asked for again after it, whatever it answered: of two
+ * processes that grant the same at once one fails, and has what it wanted. */
+
 /* Whoever made tekup_admin may give it; PostgreSQL 16 wants to be told that it is to be inherited
  * and set. */
 static int become_member(PGconn *conn, struct error *err)
 {
     const bool options = PQserverVersion(conn) >= 160000;
-    const int member = ask(conn,
-                           options ? "SELECT pg_has_role('tekup_admin', 'SET')"
-                                   : "SELECT pg_has_role('tekup_admin', 'MEMBER')",
-                           NULL, err);
+    const char *question = options ? "SELECT pg_has_role('tekup_admin', 'SET')"
+                                   : "SELECT pg_has_role('tekup_admin', 'MEMBER')";
+    int member = ask(conn, question, NULL, err);
     if (member != 0) return member < 0 ? -1 : 0;
-    if (sql_run(conn,
-                options ? "GRANT tekup_admin TO CURRENT_USER WITH INHERIT TRUE, SET TRUE"
-                        : "GRANT tekup_admin TO CURRENT_USER",
-                err) == 0)
-        return 0;
-    if (err != NULL && err->code == ERR_UNAVAILABLE) return -1;
+    sql_run(conn,
+            options ? "GRANT tekup_admin TO CURRENT_USER WITH INHERIT TRUE, SET TRUE"
+                    : "GRANT tekup_admin TO CURRENT_USER",
+            NULL);
+    member = ask(conn, question, NULL, err);
+    if (member != 0) return member < 0 ? -1 : 0;
     return error_set(err, ERR_INVALID, "DATABASE_URL",
                      "the role %s is no member of tekup_admin, which owns the schema; an "
                      "administrator of the server has to run: GRANT tekup_admin TO %s;",
@@ -111,12 +113,11 @@ static int become_member(PGconn *conn, struct error *err)
 static int allow(PGconn *conn, const char *question, const char *role, const char *grant,
                  const char *grantees, struct error *err)
 {
-    const int has = ask(conn, question, role, err);
+    int has = ask(conn, question, role, err);
     if (has != 0) return has < 0 ? -1 : 0;
-    if (run_named(conn, grant, PQdb(conn), grantees, err) == 0 &&
-        ask(conn, question, role, err) == 1)
-        return 0;
-    if (err != NULL && err->code == ERR_UNAVAILABLE) return -1;
+    run_named(conn, grant, PQdb(conn), grantees, NULL);
+    has = ask(conn, question, role, err);
+    if (has != 0) return has < 0 ? -1 : 0;
     return error_set(err, ERR_INVALID, "DATABASE_URL",
                      "the role %s may not give %s its rights on the database; its owner has to "
                      "run: GRANT CONNECT, CREATE ON DATABASE \"%s\" TO tekup_admin; GRANT CONNECT "

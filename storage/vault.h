@@ -115,8 +115,9 @@ int vault_match_metadata(struct pool *pool, const char *metadata, char ***ids, s
 /* ---- For a sync ---- */
 
 /* Calls `each` for every document of a repository with the sha it was written with and whether all
- * of its chunks are embedded by `model`. The strings live for the call. Stops early, with -1, when
- * each returns nonzero. */
+ * of its chunks are embedded by `model` (those that say nothing of their model count as its own; a
+ * document without any is not). The strings live for the call, during which a connection is leased.
+ * Stops early, with -1 and ERR_CANCELLED, when each returns nonzero. */
 typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, const char *sha,
                                 bool current);
 int vault_list_versions(struct pool *pool, const char *source, const char *repository,
@@ -130,8 +131,10 @@ int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *
 /* ---- For the mirror ---- */
 
 /* Reads the vault as it stood at one moment, documents first, then the embeddings of `model` (those
- * that say nothing of their model count as its own). Strings and vectors live for the call. A
- * nonzero return of either function stops it with -1. */
+ * that say nothing of their model count as its own; those that are zero or not finite are passed
+ * over with a warning in the log). Strings and vectors live for the call. A nonzero return of
+ * either function stops it with -1 and ERR_CANCELLED. Before it reads it sweeps away chunks whose
+ * embedding other writers have removed. */
 struct vault_reader {
     int (*document)(void *arg, const char *id, const char *source, const char *repository,
                     const char *path);

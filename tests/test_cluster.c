@@ -315,6 +315,41 @@ Test(cluster, moves_its_socket_with_the_run_directory, PLACE)
     close_cluster(cluster);
 }
 
+/* As when something clears /run while the daemon runs. */
+Test(cluster, makes_its_socket_again_when_it_was_removed, PLACE)
+{
+    char command[64];
+    struct error err = {0};
+    struct cluster *cluster = open_cluster();
+    ask(cluster, NULL, "CREATE TABLE public.kept AS SELECT 7 AS i");
+    snprintf(command, sizeof(command), "rm -rf %s", run);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(cluster_ensure(cluster, &err), 0, "%s", err.message);
+    cr_expect_str_eq(ask(cluster, NULL, "SELECT i FROM public.kept"), "7");
+    close_cluster(cluster);
+}
+
+/* The daemon's environment may hold keys; the server's must not. */
+Test(cluster, keeps_the_daemons_environment_to_itself, PLACE)
+{
+    char path[64], environment[8192] = "";
+    setenv("SOME_API_KEY", "s3cr3t", 1);
+    setenv("PGOPTIONS", "-c search_path=nowhere", 1);
+    setenv("PGHOST", "elsewhere.example", 1);
+    struct cluster *cluster = open_cluster();
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)server_pid());
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file, "%s", strerror(errno));
+    const size_t length = fread(environment, 1, sizeof(environment) - 1, file);
+    fclose(file);
+    cr_assert_gt(length, 0);
+    cr_expect_null(memmem(environment, length, "s3cr3t", 6));
+    cr_expect_null(memmem(environment, length, "elsewhere", 9));
+    cr_expect_str_eq(ask(cluster, NULL, "SHOW search_path"), "\"$user\", public",
+                     "nor does the daemon's own connection listen to it");
+    close_cluster(cluster);
+}
+
 /* ---- What it refuses ---- */
 
 static struct error refused(const char *data_directory, const char *run_directory)

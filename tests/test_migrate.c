@@ -371,6 +371,40 @@ Test(migrate, tells_a_role_that_does_not_own_the_database_what_to_ask_for, .init
     PQfinish(conn);
 }
 
+/* Roles belong to the server, so that even migrations of two databases meet there. */
+Test(migrate, is_done_by_several_who_all_find_the_roles_missing, .init = open_own,
+     .fini = close_own)
+{
+    enum { MIGRATORS = 6 };
+    char conninfo[256];
+    struct migrator migrators[MIGRATORS] = {0};
+    pthread_t threads[MIGRATORS];
+    PGconn *conn = own_connect("postgres", "postgres", conninfo);
+    fixture_run(conn, "CREATE DATABASE even TEMPLATE template0");
+    fixture_run(conn, "CREATE DATABASE odd TEMPLATE template0");
+    fixture_run(conn, "REVOKE ALL ON DATABASE even, odd FROM PUBLIC");
+    for (int i = 0; i < MIGRATORS; i++) {
+        PQfinish(own_connect(i % 2 == 0 ? "even" : "odd", "postgres", conninfo));
+        migrators[i].pool = pool_create(conninfo, 1, &migrators[i].err);
+        cr_assert_not_null(migrators[i].pool, "%s", migrators[i].err.message);
+    }
+    for (int i = 0; i < MIGRATORS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_migrator, &migrators[i]), 0);
+    int applied = 0;
+    for (int i = 0; i < MIGRATORS; i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect_eq(migrators[i].rc, 0, "%s", migrators[i].err.message);
+        applied += migrators[i].result.applied;
+        pool_free(migrators[i].pool);
+    }
+    cr_expect_eq(applied, 2 * (int)migration_count);
+    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM pg_roles WHERE rolname LIKE"
+                                         " 'tekup\\_%' AND has_database_privilege(rolname, 'odd',"
+                                         " 'CONNECT')"),
+                     "6");
+    PQfinish(conn);
+}
+
 /* ---- Grants ---- */
 
 /* What a role may do with one table, tried rather than looked up: S I U D T (truncate) and C (make
