@@ -19,6 +19,7 @@ void tk_graph_init(struct graph *graph, struct store *store, const tk_index_opti
     atomic_init(&graph->drawn, 0);
     atomic_init(&graph->entry, 0);
     pthread_mutex_init(&graph->entry_lock, NULL);
+    pthread_mutex_init(&graph->tree_lock, NULL);
     for (size_t i = 0; i < GRAPH_LOCKS; i++) {
         pthread_mutex_init(&graph->out_locks[i], NULL);
         pthread_mutex_init(&graph->in_locks[i], NULL);
@@ -28,6 +29,7 @@ void tk_graph_init(struct graph *graph, struct store *store, const tk_index_opti
 void tk_graph_destroy(struct graph *graph)
 {
     pthread_mutex_destroy(&graph->entry_lock);
+    pthread_mutex_destroy(&graph->tree_lock);
     for (size_t i = 0; i < GRAPH_LOCKS; i++) {
         pthread_mutex_destroy(&graph->out_locks[i]);
         pthread_mutex_destroy(&graph->in_locks[i]);
@@ -165,16 +167,30 @@ bool tk_graph_descend(const struct graph *graph, struct session *session, const 
     return true;
 }
 
+/* Whether a candidate is nearer to the base than to any that was chosen. */
+static bool is_diverse(const struct graph *graph, struct candidate candidate,
+                       const uint32_t *chosen, uint32_t count)
+{
+    const float *vector = tk_store_vector(graph->store, candidate.slot);
+    for (uint32_t i = 0; i < count; i++)
+        if (tk_graph_similarity(graph, vector, chosen[i]) > candidate.similarity) return false;
+    return true;
+}
+
 uint32_t tk_graph_select(const struct graph *graph, const struct candidate *candidates, size_t n,
                          uint32_t max, uint32_t *chosen)
 {
     uint32_t count = 0;
-    for (size_t i = 0; i < n && count < max; i++) {
-        const float *vector = tk_store_vector(graph->store, candidates[i].slot);
-        bool diverse = true;
-        for (uint32_t j = 0; diverse && j < count; j++)
-            diverse = tk_graph_similarity(graph, vector, chosen[j]) <= candidates[i].similarity;
-        if (diverse) chosen[count++] = candidates[i].slot;
+    for (size_t i = 0; i < n && count < max; i++)
+        if (is_diverse(graph, candidates[i], chosen, count)) chosen[count++] = candidates[i].slot;
+
+    /* Both orders are that of the candidates, so those passed over are found by going along. */
+    uint32_t diverse = count, next = 0;
+    for (size_t i = 0; i < n && count < max / 4 * 3; i++) {
+        if (next < diverse && candidates[i].slot == chosen[next])
+            next++;
+        else
+            chosen[count++] = candidates[i].slot;
     }
     return count;
 }

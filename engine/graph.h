@@ -1,8 +1,8 @@
 /*
  * graph.h: the navigable graph (HNSW: arXiv 1603.09320).
  *
- * graph.c walks it, graph_links.c changes neighbour lists, graph_insert.c puts nodes in and
- * graph_remove.c takes them out.
+ * graph.c walks it, graph_links.c changes neighbour lists, graph_tree.c keeps every layer
+ * connected, graph_insert.c puts nodes in and graph_remove.c takes them out.
  *
  * WHAT READERS SEE. A walk takes no lock. Neighbour lists are immutable and published by one atomic
  * pointer each, so a walk sees a list as it was before a change or after it. A node's vector, level
@@ -17,14 +17,15 @@
  *   time, never two.
  * - `in_locks[slot]` protects the node's inlinks, its change from live to dead, and its members. A
  *   writer holds one at a time, briefly, possibly within one of the out_locks.
+ * - `tree_lock` protects a parent being changed for another one; nothing nests in it.
  * The locks are striped: a slot's lock is shared with other slots.
  *
  * INVARIANTS
  * - Every published link a -> b on a layer has a in b's inlinks of that layer: it is entered before
  *   the link is published and struck after it is gone. No link to a dead node is begun. So a remove
  *   finds every list that it has to mend, and when it is done nobody can come upon the slot.
- * - A change of a's list that would strike the last inlink of a live b keeps the link instead, so
- *   that no node is cut off by the pruning of others.
+ * - Every node but the first on a layer has a parent there, and the links between the two, both
+ *   ways, are kept whatever the heuristic says. No node is cut off by the pruning of others.
  */
 #ifndef ENGINE_GRAPH_H
 #define ENGINE_GRAPH_H
@@ -45,6 +46,7 @@ struct graph {
     _Atomic uint64_t drawn; /* levels drawn so far */
     _Atomic uint64_t entry; /* slot and level, see tk_graph_entry; 0: the graph is empty */
     pthread_mutex_t entry_lock;
+    pthread_mutex_t tree_lock;
     pthread_mutex_t out_locks[GRAPH_LOCKS];
     pthread_mutex_t in_locks[GRAPH_LOCKS];
 };
@@ -87,7 +89,10 @@ bool tk_graph_descend(const struct graph *graph, struct session *session, const 
                       unsigned to, unsigned *level, tk_status *status);
 
 /* Algorithm 4 of the paper: of n candidates sorted by similarity to a base, those that are nearer
- * to the base than to any candidate chosen before them, at most max. */
+ * to the base than to any candidate chosen before them, at most max. Where that leaves less than
+ * three quarters of max, the nearest of those passed over fill the list up to there: in many
+ * dimensions vectors at the rim of a cluster are nearest to nobody, and would have hardly a link to
+ * them. */
 uint32_t tk_graph_select(const struct graph *graph, const struct candidate *candidates, size_t n,
                          uint32_t max, uint32_t *chosen);
 
@@ -116,26 +121,45 @@ static inline struct neighbours *tk_graph_list(const struct graph *graph, uint32
 }
 
 /* Publishes the list of a slot and keeps the inlinks of those that it gains and loses. Entries that
- * are dead, or that there is no memory for, are left out; those that would lose their last inlink
- * are kept. The caller holds the slot's out lock. False when memory ran out and nothing changed. */
+ * are dead, or that there is no memory for, are left out; those that are the slot's parent or its
+ * children are kept. The caller holds the slot's out lock. False when memory ran out and nothing
+ * changed. */
 bool tk_graph_publish(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
                       const struct selection *selection);
 
 /* Links from -> to: adds it to the list of from, which is pruned when it is too long. With `force`
- * it is certain to be in the list afterwards. False when memory ran out; a dead `from` is not an
- * error. */
-bool tk_graph_link(struct graph *graph, struct session *session, uint32_t from, uint32_t to,
-                   unsigned layer, bool force);
+ * it is certain to be in the list afterwards. TK_ENOTFOUND where one of the two is dead,
+ * TK_ENOMEM. */
+tk_status tk_graph_link(struct graph *graph, struct session *session, uint32_t from, uint32_t to,
+                        unsigned layer, bool force);
 
 /* Gives a slot of a graph that nobody else knows yet the list that it had when it was saved. False
  * when memory ran out. */
 bool tk_graph_restore(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
-                      const uint32_t *slots, uint32_t count);
+                      const uint32_t *slots, uint32_t count, uint32_t parent);
 
-/* The number of nodes that link here. */
-uint32_t tk_graph_inlinks(struct graph *graph, uint32_t slot, unsigned layer);
-/* Strikes `from` from the inlinks of `to`; returns how many are left. */
-uint32_t tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to, unsigned layer);
+/* Strikes `from` from the inlinks of `to`. */
+void tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to, unsigned layer);
+
+/* ---- graph_tree.c ---------------------------------------------------------------------------- */
+
+static inline uint32_t tk_parent(const struct graph *graph, uint32_t slot, unsigned layer)
+{
+    struct links *links = tk_node_links(tk_store_node(graph->store, slot), layer);
+    return atomic_load_explicit(&links->parent, memory_order_acquire);
+}
+
+/* Gives a node that nobody knows of yet a parent among those selected for it. */
+void tk_tree_plant(struct graph *graph, uint32_t slot, unsigned layer,
+                   const struct selection *selected);
+
+/* Links a node with its parent; if that is dead, with another one. TK_ENOTFOUND where there is none
+ * in reach of its list, TK_ENOMEM. */
+tk_status tk_tree_link(struct graph *graph, struct session *session, uint32_t slot, unsigned layer);
+
+/* Gives the children of a dead node, which are in its list, other parents. What there is no memory
+ * to link remains as well connected as its neighbour list makes it. */
+void tk_tree_detach(struct graph *graph, struct session *session, uint32_t gone, unsigned layer);
 
 /* ---- graph_insert.c -------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@
 /* How many of the nearest nodes are asked whether they are of the same vector. */
 #define SAME_LOOKS 64
 /* An insert looks for neighbours again when all it found had been removed by the time it linked. */
-#define LINK_TRIES 4
+#define LINK_TRIES 64
 
 static uint64_t splitmix(uint64_t x)
 {
@@ -120,11 +120,7 @@ static tk_status make_node(struct graph *graph, struct session *session, const f
     if (status != TK_OK) return status;
     struct node *node = tk_store_node(graph->store, taken);
     memcpy(tk_store_vector(graph->store, taken), vector, graph->store->stride * sizeof(float));
-    if (level > 0) {
-        node->upper = tk_memory_zalloc(graph->memory, level * sizeof(struct links));
-        if (!node->upper) goto failed;
-    }
-    node->level = (uint8_t)level;
+    if (!tk_store_set_level(graph->store, node, level)) goto failed;
     struct members *members = tk_store_new_members(graph->store, 1);
     if (!members) goto failed;
     members->ids[0] = id;
@@ -147,18 +143,22 @@ static bool publish_own(struct graph *graph, struct session *session, uint32_t s
     return ok;
 }
 
-/* Makes the neighbours link back, from the ground layer up, and sees to it that one does. */
-static bool link_back(struct graph *graph, struct session *session, uint32_t slot, unsigned level)
+/* Makes the neighbours link back, from the ground layer up. One of them on each layer becomes the
+ * parent. TK_ENOTFOUND when all on the ground layer have been removed. */
+static tk_status link_back(struct graph *graph, struct session *session, uint32_t slot,
+                           unsigned level)
 {
+    tk_status ground = TK_OK;
     for (unsigned layer = 0; layer <= level; layer++) {
         const struct selection *selected = &session->selected[layer];
         for (uint32_t i = 0; i < selected->count; i++)
-            if (!tk_graph_link(graph, session, selected->slots[i], slot, layer, false))
-                return false;
-        for (uint32_t i = 0; i < selected->count && tk_graph_inlinks(graph, slot, layer) == 0; i++)
-            if (!tk_graph_link(graph, session, selected->slots[i], slot, layer, true)) return false;
+            if (tk_graph_link(graph, session, selected->slots[i], slot, layer, false) == TK_ENOMEM)
+                return TK_ENOMEM;
+        tk_status status = tk_tree_link(graph, session, slot, layer);
+        if (status == TK_ENOMEM) return status;
+        if (layer == 0) ground = status;
     }
-    return true;
+    return ground;
 }
 
 /* Makes the node the entry point if it is above the present one. Under entry_lock. */
@@ -195,11 +195,13 @@ static tk_status link_node(struct graph *graph, struct session *session, uint32_
                 find_neighbours(graph, session, tk_store_vector(graph->store, slot), level, slot);
             if (status != TK_OK) return status;
         }
+        for (unsigned layer = 0; try == 0 && layer <= level; layer++)
+            tk_tree_plant(graph, slot, layer, &session->selected[layer]);
         if (!publish_own(graph, session, slot, level)) return TK_ENOMEM;
         atomic_store_explicit(&tk_store_node(graph->store, slot)->state, SLOT_LIVE,
                               memory_order_release);
-        if (!link_back(graph, session, slot, level)) return TK_ENOMEM;
-        if (tk_graph_inlinks(graph, slot, 0) > 0) break;
+        tk_status status = link_back(graph, session, slot, level);
+        if (status != TK_ENOTFOUND) return status;
         if (see_to_entry(graph, slot, level, entry_locked)) break;
     }
     return TK_OK;

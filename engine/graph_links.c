@@ -56,35 +56,19 @@ static void strike_locked(struct inlinks *in, uint32_t from)
         }
 }
 
-uint32_t tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to, unsigned layer)
+void tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to, unsigned layer)
 {
     struct inlinks *in = &tk_node_links(tk_store_node(graph->store, to), layer)->in;
     pthread_mutex_lock(tk_in_lock(graph, to));
     strike_locked(in, from);
-    uint32_t left = in->count;
     pthread_mutex_unlock(tk_in_lock(graph, to));
-    return left;
 }
 
-/* Strikes `from` unless it is the last that a live node has. */
-static bool strike_unless_last(struct graph *graph, uint32_t from, uint32_t to, unsigned layer)
+/* Whether the link is one of the layer's tree. */
+static bool is_of_tree(const struct graph *graph, uint32_t from, uint32_t to, unsigned layer)
 {
-    struct node *node = tk_store_node(graph->store, to);
-    struct inlinks *in = &tk_node_links(node, layer)->in;
-    pthread_mutex_lock(tk_in_lock(graph, to));
-    bool last = in->count <= 1 && tk_node_state(node) == SLOT_LIVE;
-    if (!last) strike_locked(in, from);
-    pthread_mutex_unlock(tk_in_lock(graph, to));
-    return !last;
-}
-
-uint32_t tk_graph_inlinks(struct graph *graph, uint32_t slot, unsigned layer)
-{
-    struct inlinks *in = &tk_node_links(tk_store_node(graph->store, slot), layer)->in;
-    pthread_mutex_lock(tk_in_lock(graph, slot));
-    uint32_t count = in->count;
-    pthread_mutex_unlock(tk_in_lock(graph, slot));
-    return count;
+    return (tk_parent(graph, to, layer) == from || tk_parent(graph, from, layer) == to) &&
+           tk_node_state(tk_store_node(graph->store, to)) == SLOT_LIVE;
 }
 
 /* Replaces the published list. The old one is retired; where there is none yet, the new one is the
@@ -102,47 +86,51 @@ static bool put_list(struct graph *graph, struct session *session, uint32_t slot
     return true;
 }
 
+/* The list to publish: those of the selection that can be linked to, and the old ones that are of
+ * the tree. Those that were not in the old list are entered where they are, and are in *gained. */
+static void compose(struct graph *graph, uint32_t slot, unsigned layer,
+                    const struct neighbours *old, const struct selection *selection,
+                    struct selection *list, struct selection *gained)
+{
+    list->count = gained->count = 0;
+    for (uint32_t i = 0; old && i < old->count; i++) {
+        uint32_t to = tk_neighbour(old, i);
+        if (to != slot && !selection_has(selection, to) && is_of_tree(graph, slot, to, layer))
+            list->slots[list->count++] = to;
+    }
+    for (uint32_t i = 0; i < selection->count && list->count < LIST_MAX; i++) {
+        uint32_t to = selection->slots[i];
+        if (to == slot || selection_has(list, to)) continue;
+        if (!list_has(old, to)) {
+            if (!enter(graph, slot, to, layer)) continue;
+            gained->slots[gained->count++] = to;
+        }
+        list->slots[list->count++] = to;
+    }
+}
+
 bool tk_graph_publish(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
                       const struct selection *selection)
 {
     const struct neighbours *old = tk_graph_list(graph, slot, layer);
-    struct selection list = {0}, gained = {0};
-    for (uint32_t i = 0; i < selection->count && list.count < LIST_MAX; i++) {
-        uint32_t to = selection->slots[i];
-        if (to == slot || selection_has(&list, to)) continue;
-        if (!list_has(old, to)) {
-            if (!enter(graph, slot, to, layer)) continue;
-            gained.slots[gained.count++] = to;
-        }
-        list.slots[list.count++] = to;
-    }
-    if (!put_list(graph, session, slot, layer, &list)) {
-        for (uint32_t i = 0; i < gained.count; i++)
-            tk_graph_strike(graph, slot, gained.slots[i], layer);
-        return false;
-    }
-    uint32_t count = list.count;
-    for (uint32_t i = 0; old && i < old->count; i++) {
+    struct selection list, gained;
+    compose(graph, slot, layer, old, selection, &list, &gained);
+    bool put = put_list(graph, session, slot, layer, &list);
+    for (uint32_t i = 0; put && old && i < old->count; i++) {
         uint32_t to = tk_neighbour(old, i);
-        if (to == slot || selection_has(&list, to)) continue;
-        if (!strike_unless_last(graph, slot, to, layer)) {
-            if (list.count < LIST_MAX)
-                list.slots[list.count++] = to;
-            else
-                tk_graph_strike(graph, slot, to, layer);
-        }
+        if (to != slot && !selection_has(&list, to)) tk_graph_strike(graph, slot, to, layer);
     }
-    /* Those that nobody else links to get their link back. */
-    if (list.count > count && !put_list(graph, session, slot, layer, &list))
-        for (uint32_t i = count; i < list.count; i++)
-            tk_graph_strike(graph, slot, list.slots[i], layer);
-    return true;
+    for (uint32_t i = 0; !put && i < gained.count; i++)
+        tk_graph_strike(graph, slot, gained.slots[i], layer);
+    return put;
 }
 
 bool tk_graph_restore(struct graph *graph, struct session *session, uint32_t slot, unsigned layer,
-                      const uint32_t *slots, uint32_t count)
+                      const uint32_t *slots, uint32_t count, uint32_t parent)
 {
     struct selection list = {.count = count};
+    struct links *own = tk_node_links(tk_store_node(graph->store, slot), layer);
+    atomic_store_explicit(&own->parent, parent, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         struct node *node = tk_store_node(graph->store, slots[i]);
         if (!append(graph, &tk_node_links(node, layer)->in, slot)) return false;
@@ -193,17 +181,19 @@ static bool with_link(struct graph *graph, struct session *session, uint32_t fro
     return true;
 }
 
-bool tk_graph_link(struct graph *graph, struct session *session, uint32_t from, uint32_t to,
-                   unsigned layer, bool force)
+tk_status tk_graph_link(struct graph *graph, struct session *session, uint32_t from, uint32_t to,
+                        unsigned layer, bool force)
 {
     struct selection selection = {0};
-    bool linked = true;
+    tk_status status = TK_OK;
     pthread_mutex_lock(tk_out_lock(graph, from));
-    if (tk_node_state(tk_store_node(graph->store, from)) == SLOT_LIVE &&
-        !list_has(tk_graph_list(graph, from, layer), to)) {
-        linked = with_link(graph, session, from, to, layer, force, &selection) &&
-                 tk_graph_publish(graph, session, from, layer, &selection);
-    }
+    if (tk_node_state(tk_store_node(graph->store, from)) != SLOT_LIVE ||
+        tk_node_state(tk_store_node(graph->store, to)) != SLOT_LIVE)
+        status = TK_ENOTFOUND;
+    else if (!list_has(tk_graph_list(graph, from, layer), to) &&
+             (!with_link(graph, session, from, to, layer, force, &selection) ||
+              !tk_graph_publish(graph, session, from, layer, &selection)))
+        status = TK_ENOMEM;
     pthread_mutex_unlock(tk_out_lock(graph, from));
-    return linked;
+    return status;
 }

@@ -107,38 +107,17 @@ static void mend_all(struct graph *graph, struct session *session, uint32_t gone
     }
 }
 
-/* Gives a live node that nobody links to any more a link from the nearest of its own neighbours. */
-static void adopt(struct graph *graph, struct session *session, uint32_t orphan, unsigned layer)
-{
-    const struct neighbours *list = tk_graph_list(graph, orphan, layer);
-    const float *base = tk_store_vector(graph->store, orphan);
-    struct candidate nearest = {-2, NO_SLOT};
-    for (uint32_t i = 0; list && i < list->count; i++) {
-        uint32_t slot = tk_neighbour(list, i);
-        if (slot == orphan || tk_node_state(tk_store_node(graph->store, slot)) != SLOT_LIVE)
-            continue;
-        float similarity = tk_graph_similarity(graph, base, slot);
-        if (similarity > nearest.similarity) nearest = (struct candidate){similarity, slot};
-    }
-    if (nearest.slot != NO_SLOT) tk_graph_link(graph, session, nearest.slot, orphan, layer, true);
-}
-
 /* Strikes the node from the inlinks of its neighbours. Its list stays for the readers that are at
  * it. */
-static void let_go(struct graph *graph, struct session *session, uint32_t gone, unsigned layer)
+static void let_go(struct graph *graph, uint32_t gone, unsigned layer)
 {
-    struct selection orphans = {0};
     pthread_mutex_lock(tk_out_lock(graph, gone));
     const struct neighbours *list = tk_graph_list(graph, gone, layer);
     for (uint32_t i = 0; list && i < list->count; i++) {
         uint32_t slot = tk_neighbour(list, i);
-        if (slot != gone && tk_graph_strike(graph, gone, slot, layer) == 0)
-            orphans.slots[orphans.count++] = slot;
+        if (slot != gone) tk_graph_strike(graph, gone, slot, layer);
     }
     pthread_mutex_unlock(tk_out_lock(graph, gone));
-    for (uint32_t i = 0; i < orphans.count; i++)
-        if (tk_node_state(tk_store_node(graph->store, orphans.slots[i])) == SLOT_LIVE)
-            adopt(graph, session, orphans.slots[i], layer);
 }
 
 /* A live neighbour on the layer, or NO_SLOT. */
@@ -222,7 +201,8 @@ tk_status tk_graph_remove(struct graph *graph, struct session *session, uint32_t
     move_entry(graph, slot);
     for (unsigned layer = node->level + 1u; layer-- > 0;) {
         mend_all(graph, session, slot, layer);
-        let_go(graph, session, slot, layer);
+        let_go(graph, slot, layer);
+        tk_tree_detach(graph, session, slot, layer);
     }
     tk_epoch_retire(&session->seat, &node->garbage);
     return TK_OK;

@@ -1,7 +1,7 @@
 /*
  * snapshot.h: the form of a saved index.
  *
- * A file is a header and seven sections, each of which begins at a multiple of 64 bytes; between
+ * A file is a header and eight sections, each of which begins at a multiple of 64 bytes; between
  * them are zeros. Numbers are in the byte order of the machine that wrote the file, which the
  * header tells; a machine of the other order refuses it. Nodes are numbered from 0 without gaps, in
  * the order of their slots.
@@ -11,6 +11,8 @@
  *     members   for each node, how many ids it stands for, at least 1: uint32_t
  *     ids       the members of all nodes, one after another: uint64_t
  *     lengths   for each node, the lengths of its lists on layers 0 to level: uint32_t
+ *     parents   in the same order, the parents in the layers' trees: uint32_t, numbers of nodes, or
+ *               0xffffffff where there is none
  *     links     all lists in the same order: uint32_t, numbers of nodes
  *     vectors   for each node `dim` floats, of length 1
  *     note      the caller's bytes
@@ -36,6 +38,7 @@ enum snapshot_section {
     SECTION_MEMBERS,
     SECTION_IDS,
     SECTION_LENGTHS,
+    SECTION_PARENTS,
     SECTION_LINKS,
     SECTION_VECTORS,
     SECTION_NOTE,
@@ -64,6 +67,6 @@ struct snapshot_header {
     uint32_t crc; /* of all before */
 };
 
-_Static_assert(sizeof(struct snapshot_header) == 272, "the header is the same for every compiler");
+_Static_assert(sizeof(struct snapshot_header) == 296, "the header is the same for every compiler");
 
 #endif

@@ -122,11 +122,13 @@ static tk_status check_layout(const struct input *input)
     uint64_t end = sizeof(*header);
     if (tk_options_check(&options, NULL) != TK_OK)
         return fail_corrupt(input, "has options out of range");
-    const uint64_t counts[SECTION_COUNT] = {header->nodes,   header->nodes, header->ids,
-                                            header->lengths, header->links, header->nodes};
+    const uint64_t counts[SECTION_COUNT] = {header->nodes,   header->nodes,   header->ids,
+                                            header->lengths, header->lengths, header->links,
+                                            header->nodes};
     const uint64_t sizes[SECTION_COUNT] = {1,
                                            sizeof(uint32_t),
                                            sizeof(tk_id),
+                                           sizeof(uint32_t),
                                            sizeof(uint32_t),
                                            sizeof(uint32_t),
                                            header->dim * sizeof(float)};
@@ -153,8 +155,8 @@ static tk_status check_layout(const struct input *input)
 
 static tk_status check_crc(const struct input *input, unsigned section, uint32_t crc)
 {
-    static const char *const names[SECTION_COUNT] = {"levels", "members", "ids", "lengths",
-                                                     "links",  "vectors", "note"};
+    static const char *const names[SECTION_COUNT] = {"levels",  "members", "ids",     "lengths",
+                                                     "parents", "links",   "vectors", "note"};
     if (crc == input->header.sections[section].crc) return TK_OK;
     return tk_fail(input->error, TK_ECORRUPT, "%.150s is damaged: the checksum of its %s is wrong",
                    input->path, names[section]);
@@ -208,12 +210,17 @@ static tk_status make_nodes(struct input *input, struct session *session)
             tk_idmap_publish(&input->index->map, *ids, slot);
         }
         left -= count;
-        if (levels[number] == 0) continue;
-        node->upper = tk_memory_zalloc(store->memory, levels[number] * sizeof(struct links));
-        if (!node->upper) return tk_fail_memory(input->error);
-        node->level = levels[number];
+        if (!tk_store_set_level(store, node, levels[number])) return tk_fail_memory(input->error);
     }
     return left == 0 ? TK_OK : fail_corrupt(input, "has ids without a node");
+}
+
+/* Whether a parent is another node on the layer, or none. */
+static bool parent_is_sound(const struct store *store, uint32_t slot, unsigned layer,
+                            uint32_t parent, uint64_t nodes)
+{
+    if (parent == NO_SLOT) return true;
+    return parent < nodes && parent != slot && tk_store_node(store, parent)->level >= layer;
 }
 
 /* Whether a list leads only to other nodes that are on the layer, and to each once. */
@@ -234,17 +241,20 @@ static tk_status make_links(struct input *input, struct session *session)
 {
     struct tk_index *index = input->index;
     const uint32_t *lengths = input->sections[SECTION_LENGTHS];
+    const uint32_t *parents = input->sections[SECTION_PARENTS];
     const uint32_t *links = input->sections[SECTION_LINKS];
     uint64_t lengths_left = input->header.lengths, links_left = input->header.links;
     for (uint32_t slot = 0; slot < input->header.nodes; slot++) {
         unsigned level = tk_store_node(&index->store, slot)->level;
-        for (unsigned layer = 0; layer <= level; layer++, lengths++) {
+        for (unsigned layer = 0; layer <= level; layer++, lengths++, parents++) {
             if (lengths_left-- == 0) return fail_corrupt(input, "has too few neighbour lists");
             uint32_t length = *lengths;
             if (length > links_left ||
                 !list_is_sound(&index->store, slot, layer, links, length, input->header.nodes))
                 return fail_corrupt(input, "has a neighbour list that leads nowhere");
-            if (!tk_graph_restore(&index->graph, session, slot, layer, links, length))
+            if (!parent_is_sound(&index->store, slot, layer, *parents, input->header.nodes))
+                return fail_corrupt(input, "has a parent that leads nowhere");
+            if (!tk_graph_restore(&index->graph, session, slot, layer, links, length, *parents))
                 return tk_fail_memory(input->error);
             links += length;
             links_left -= length;

@@ -149,6 +149,18 @@ static tk_status put_lengths(struct output *output, uint32_t slot)
     return status;
 }
 
+static tk_status put_parents(struct output *output, uint32_t slot)
+{
+    struct node *node = tk_store_node(&output->index->store, slot);
+    tk_status status = TK_OK;
+    for (unsigned layer = 0; layer <= node->level && status == TK_OK; layer++) {
+        uint32_t parent = tk_parent(&output->index->graph, slot, layer);
+        if (parent != NO_SLOT) parent = output->numbers[parent];
+        status = put(output, &parent, sizeof(parent));
+    }
+    return status;
+}
+
 static tk_status put_links(struct output *output, uint32_t slot)
 {
     unsigned level = tk_store_node(&output->index->store, slot)->level;
@@ -215,9 +227,10 @@ static void fill_header(struct output *output)
 static tk_status put_index(struct output *output, const void *note, size_t note_size)
 {
     static tk_status (*const put_node[SECTION_NOTE])(struct output *, uint32_t) = {
-        [SECTION_LEVELS] = put_level, [SECTION_MEMBERS] = put_member_count,
-        [SECTION_IDS] = put_ids,      [SECTION_LENGTHS] = put_lengths,
-        [SECTION_LINKS] = put_links,  [SECTION_VECTORS] = put_vector};
+        [SECTION_LEVELS] = put_level,    [SECTION_MEMBERS] = put_member_count,
+        [SECTION_IDS] = put_ids,         [SECTION_LENGTHS] = put_lengths,
+        [SECTION_PARENTS] = put_parents, [SECTION_LINKS] = put_links,
+        [SECTION_VECTORS] = put_vector};
     tk_status status = number_nodes(output);
     if (status == TK_OK) status = put(output, &output->header, sizeof(output->header));
     for (unsigned section = 0; section < SECTION_NOTE && status == TK_OK; section++)

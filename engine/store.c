@@ -219,6 +219,18 @@ struct members *tk_store_new_members(struct store *store, uint32_t count)
     return members;
 }
 
+bool tk_store_set_level(struct store *store, struct node *node, unsigned level)
+{
+    if (level > 0) {
+        node->upper = tk_memory_zalloc(store->memory, level * sizeof(struct links));
+        if (!node->upper) return false;
+    }
+    node->level = (uint8_t)level;
+    for (unsigned layer = 0; layer <= level; layer++)
+        atomic_init(&tk_node_links(node, layer)->parent, NO_SLOT);
+    return true;
+}
+
 size_t tk_store_capacity(const struct store *store)
 {
     size_t used = atomic_load_explicit(&store->used, memory_order_acquire);

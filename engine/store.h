@@ -50,6 +50,7 @@ struct inlinks {
 /* A node on one layer. */
 struct links {
     _Atomic(struct neighbours *) out; /* NULL: none yet */
+    _Atomic uint32_t parent;          /* in the layer's tree (graph_tree.c), or NO_SLOT */
     struct inlinks in;
 };
 
@@ -109,6 +110,9 @@ void tk_store_release_members(struct garbage *garbage, void *store);
 /* New blocks with the garbage header filled in; NULL when memory ran out. */
 struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count);
 struct members *tk_store_new_members(struct store *store, uint32_t count);
+
+/* Puts a node that nobody knows of yet on the layers up to `level`. False when memory ran out. */
+bool tk_store_set_level(struct store *store, struct node *node, unsigned level);
 
 /* The number of slots in all segments. */
 size_t tk_store_capacity(const struct store *store);

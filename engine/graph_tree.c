@@ -1,0 +1,147 @@
+/*
+ * graph_tree.c: keeping every layer connected.
+ *
+ * The heuristic that chooses neighbours sees one list at a time. Of a tight cluster of more vectors
+ * than a list has room for, every list can end up inside the cluster, and nothing leads out of it
+ * or into it. So the nodes of a layer also form a tree: a node's parent is the nearest node that
+ * was found when it was inserted, and the links between the two are exempt from pruning. They make
+ * the layer connected, and they are where a search looks: whoever searched for the node before it
+ * was there arrived at its parent.
+ *
+ * A node has few children, so that lists stay short. A new node is given its parent while nobody
+ * knows of it, so that it has no descendants. When a node is removed its children get other
+ * parents, not from among their own descendants; `tree_lock` keeps two who do that at the same time
+ * from making a circle between them. Whoever gives a node a parent links the two afterwards, and
+ * looks for another one if the parent has been removed by then.
+ */
+#include "engine/graph.h"
+
+/* How far up a tree is followed to see whether a node is somebody's descendant. */
+#define ASCENT_MAX 4096
+/* A parent may be removed before it is linked; then another one is looked for. */
+#define ATTACH_TRIES 16
+
+static bool is_live(const struct graph *graph, uint32_t slot)
+{
+    return tk_node_state(tk_store_node(graph->store, slot)) == SLOT_LIVE;
+}
+
+static void set_parent(struct graph *graph, uint32_t slot, unsigned layer, uint32_t parent)
+{
+    struct links *links = tk_node_links(tk_store_node(graph->store, slot), layer);
+    atomic_store_explicit(&links->parent, parent, memory_order_release);
+}
+
+/* Whether a node may have another child. Sets *child to one it has, or NO_SLOT. */
+static bool has_room(const struct graph *graph, uint32_t slot, unsigned layer, uint32_t *child)
+{
+    const struct neighbours *list = tk_graph_list(graph, slot, layer);
+    uint32_t count = 0;
+    *child = NO_SLOT;
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        uint32_t neighbour = tk_neighbour(list, i);
+        if (tk_parent(graph, neighbour, layer) != slot) continue;
+        *child = neighbour;
+        count++;
+    }
+    return count < tk_graph_max(graph, layer) / 2;
+}
+
+/* The first of the selected that is live and has room. Where none has, a descendant of the first
+ * that is live. */
+static uint32_t choose_parent(const struct graph *graph, uint32_t slot, unsigned layer,
+                              const struct selection *selected)
+{
+    uint32_t child, full = NO_SLOT;
+    for (uint32_t i = 0; i < selected->count; i++) {
+        uint32_t candidate = selected->slots[i];
+        if (candidate == slot || !is_live(graph, candidate)) continue;
+        if (has_room(graph, candidate, layer, &child)) return candidate;
+        if (full == NO_SLOT) full = candidate;
+    }
+    for (int depth = 0; full != NO_SLOT && depth < ASCENT_MAX; depth++) {
+        if (has_room(graph, full, layer, &child) || child == slot) break;
+        full = child;
+    }
+    return full;
+}
+
+void tk_tree_plant(struct graph *graph, uint32_t slot, unsigned layer,
+                   const struct selection *selected)
+{
+    set_parent(graph, slot, layer, choose_parent(graph, slot, layer, selected));
+}
+
+/* Whether `slot` is `ancestor` or below it. Under tree_lock. Yes when in doubt. */
+static bool descends(const struct graph *graph, uint32_t slot, uint32_t ancestor, unsigned layer)
+{
+    for (int steps = 0; steps < ASCENT_MAX; steps++) {
+        if (slot == NO_SLOT) return false;
+        if (slot == ancestor) return true;
+        slot = tk_parent(graph, slot, layer);
+    }
+    return true;
+}
+
+/* The nearest live ancestor, or NO_SLOT. Under tree_lock. */
+static uint32_t live_ancestor(const struct graph *graph, uint32_t slot, unsigned layer)
+{
+    for (int steps = 0; steps < ASCENT_MAX && slot != NO_SLOT; steps++) {
+        slot = tk_parent(graph, slot, layer);
+        if (slot != NO_SLOT && is_live(graph, slot)) return slot;
+    }
+    return NO_SLOT;
+}
+
+/* The nearest of the orphan's neighbours that has room and is no descendant, or else the nearest
+ * live ancestor. Under tree_lock. */
+static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan, unsigned layer)
+{
+    const struct neighbours *list = tk_graph_list(graph, orphan, layer);
+    const float *base = tk_store_vector(graph->store, orphan);
+    struct candidate nearest = {-2, NO_SLOT};
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        uint32_t child, slot = tk_neighbour(list, i);
+        if (slot == orphan || !is_live(graph, slot)) continue;
+        float similarity = tk_graph_similarity(graph, base, slot);
+        if (similarity > nearest.similarity && has_room(graph, slot, layer, &child) &&
+            !descends(graph, slot, orphan, layer))
+            nearest = (struct candidate){similarity, slot};
+    }
+    return nearest.slot != NO_SLOT ? nearest.slot : live_ancestor(graph, orphan, layer);
+}
+
+/* Gives a node another parent. Where there is none it was below the first node of the layer, and
+ * takes that one's place. */
+static uint32_t change_parent(struct graph *graph, uint32_t slot, unsigned layer)
+{
+    pthread_mutex_lock(&graph->tree_lock);
+    uint32_t parent = choose_new_parent(graph, slot, layer);
+    set_parent(graph, slot, layer, parent);
+    pthread_mutex_unlock(&graph->tree_lock);
+    return parent;
+}
+
+tk_status tk_tree_link(struct graph *graph, struct session *session, uint32_t slot, unsigned layer)
+{
+    uint32_t parent = tk_parent(graph, slot, layer);
+    for (int try = 0; try < ATTACH_TRIES && is_live(graph, slot); try++) {
+        if (parent == NO_SLOT || !is_live(graph, parent))
+            parent = change_parent(graph, slot, layer);
+        if (parent == NO_SLOT) return TK_ENOTFOUND;
+        tk_status status = tk_graph_link(graph, session, parent, slot, layer, true);
+        if (status == TK_OK) status = tk_graph_link(graph, session, slot, parent, layer, true);
+        if (status != TK_ENOTFOUND) return status;
+    }
+    return TK_ENOTFOUND;
+}
+
+void tk_tree_detach(struct graph *graph, struct session *session, uint32_t gone, unsigned layer)
+{
+    const struct neighbours *list = tk_graph_list(graph, gone, layer);
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        uint32_t slot = tk_neighbour(list, i);
+        if (slot != gone && tk_parent(graph, slot, layer) == gone)
+            tk_tree_link(graph, session, slot, layer);
+    }
+}
