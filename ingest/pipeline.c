@@ -139,29 +139,12 @@ out:
     return status;
 }
 
-static void tell_deleted(struct pipeline *pipeline, struct write_result *result)
-{
-    if (pipeline->listener.deleted != NULL)
-        pipeline->listener.deleted(pipeline->listener.arg, result);
-    write_result_free(result);
-}
-
 int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err)
 {
     struct write_result result = {0};
     if (vault_delete_document(pipeline->pool, document_id, &result, err) != 0) return -1;
-    tell_deleted(pipeline, &result);
-    return 0;
-}
-
-int pipeline_delete_repository(struct pipeline *pipeline, const char *source,
-                               const char *repository, size_t *documents, struct error *err)
-{
-    struct write_result result = {0};
-    size_t deleted = 0;
-    if (vault_delete_repository(pipeline->pool, source, repository, &deleted, &result, err) != 0)
-        return -1;
-    if (documents != NULL) *documents = deleted;
-    tell_deleted(pipeline, &result);
+    if (pipeline->listener.deleted != NULL)
+        pipeline->listener.deleted(pipeline->listener.arg, &result);
+    write_result_free(&result);
     return 0;
 }

@@ -12,7 +12,6 @@
 struct vault_listener {
     void (*written)(void *arg, const struct document_write *write,
                     const struct write_result *result);
-    /* result->document_id is empty where all documents of a repository were deleted at once. */
     void (*deleted)(void *arg, const struct write_result *result);
     void *arg;
 };
@@ -48,9 +47,5 @@ int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
 
 /* Errors: ERR_NOT_FOUND. */
 int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err);
-
-/* Deletes every document of a repository; none is no error. documents may be NULL. */
-int pipeline_delete_repository(struct pipeline *pipeline, const char *source,
-                               const char *repository, size_t *documents, struct error *err);
 
 #endif

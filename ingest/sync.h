@@ -14,14 +14,19 @@
 
 #include <stdbool.h>
 
+enum { SYNC_WRITERS = 4 };
+
 struct syncer;
 
-/* Starts `threads` threads. Sources with an interval are synced when it has passed. The pipeline
- * must outlive the syncer. */
+/* Starts `threads` threads for syncs and one that watches intervals: a source that has one is
+ * synced when it has passed since its last sync, by whichever daemon that was. Documents are
+ * written SYNC_WRITERS at a time, whatever the number of syncs that run. The pipeline must outlive
+ * the syncer. Errors: ERR_INTERNAL. */
 struct syncer *syncer_create(struct pipeline *pipeline, int threads, struct error *err);
 
 /* Ends running syncs after the document they are at (their status becomes `error`, "interrupted"),
- * joins the threads and releases everything. */
+ * joins the threads and releases everything. What is queued stays `pending`. No other call may be
+ * under way. NULL is allowed. */
 void syncer_free(struct syncer *syncer);
 
 /* Queues one repository. Its status becomes `pending`. Errors: ERR_NOT_FOUND where there is no such
@@ -32,9 +37,12 @@ int syncer_request(struct syncer *syncer, const char *source, const char *reposi
 struct sync_progress {
     char *source, *repository;
     bool running; /* false: queued */
+    /* found: items that are documents as far as is known; in the end each of them is unchanged,
+     * written or failed. skipped counts what the listing left out, and what turned out to be no
+     * text when it was fetched. */
     size_t found, unchanged, written, deleted, failed, skipped[SKIP_REASONS];
     size_t chunks, embedded, reused;
-    size_t total; /* items to be looked at; 0 while the listing goes on */
+    size_t total; /* found, once the listing is complete; 0 while it goes on */
     double elapsed_s;
 };
 /* The repositories that are queued or running. The caller frees the strings and the array. */

@@ -381,19 +381,14 @@ Test(pipeline, without_a_database_nothing_is_told_to_the_listener)
 
 /* ---- Deleting ---- */
 
-Test(pipeline, deletes_one_document_or_all_of_a_repository)
+Test(pipeline, deletes_a_document_and_tells_the_listener)
 {
     struct document_input document = input("one", "text");
     struct error err = {0};
-    size_t documents = 99;
     put(&document, NULL);
     char first[DOCUMENT_ID_SIZE];
     snprintf(first, sizeof(first), "%s", heard.id);
     document.path = "two";
-    put(&document, NULL);
-    document.path = "three";
-    put(&document, NULL);
-    document.repository = "other";
     put(&document, NULL);
 
     cr_assert_eq(pipeline_delete(&pipeline, first, &err), 0, "%s", err.message);
@@ -403,14 +398,6 @@ Test(pipeline, deletes_one_document_or_all_of_a_repository)
     cr_expect_eq(pipeline_delete(&pipeline, first, &err), -1);
     cr_expect_eq(err.code, ERR_NOT_FOUND);
     cr_expect_eq(heard.deleted, 1);
-
-    cr_assert_eq(pipeline_delete_repository(&pipeline, "local", "docs", &documents, &err), 0);
-    cr_expect_eq(documents, 2);
-    cr_expect_eq(heard.deleted, 2);
-    cr_expect_eq(heard.removed, 2);
-    cr_expect_str_eq(heard.id, "");
-    cr_assert_eq(pipeline_delete_repository(&pipeline, "local", "docs", &documents, &err), 0);
-    cr_expect_eq(documents, 0);
     cr_expect_eq(count_rows("vault.\"VaultDocument\""), 1);
     cr_expect_eq(count_rows("tekupdb.\"Chunk\""), 1);
 }
