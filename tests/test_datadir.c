@@ -120,11 +120,13 @@ Test(listener, replaces_the_socket_of_a_dead_daemon_and_refuses_a_live_one)
     cr_assert_eq(listener_open(directory, "x.sock", 0660, "", &dead, &err), 0);
     close(dead.fd); /* as a killed process would: the file stays */
     cr_assert_neq(connect_to(in("x.sock")), 0);
+    cr_expect_eq(listener_check(directory, "x.sock", &err), 0);
     cr_assert_eq(listener_open(directory, "x.sock", 0660, "", &live, &err), 0, "%s", err.message);
     cr_expect_eq(connect_to(in("x.sock")), 0);
 
     cr_expect_eq(listener_open(directory, "x.sock", 0660, "", &second, &err), -1);
     cr_expect_eq(err.code, ERR_CONFLICT);
+    cr_expect_eq(listener_check(directory, "x.sock", &err), -1);
     cr_expect_eq(connect_to(in("x.sock")), 0, "the live one is left alone");
     listener_close(&live);
 }

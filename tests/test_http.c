@@ -316,6 +316,14 @@ Test(http, refuses_heads_that_are_not_http_in_the_error_form)
         cr_expect(closed(fd), "case %zu", i);
         close(fd);
     }
+    /* On a connection that was used before, too. */
+    const int used = dial();
+    say(used, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(used, 200, "[get|");
+    say(used, "GET /echo HTTP/1.1\r\nno colon here\r\n\r\n");
+    expect(used, 400, "{\"error\":{\"code\":\"invalid\"");
+    close(used);
+
     char *long_head = malloc(100000);
     memset(long_head, 'a', 100000);
     memcpy(long_head, "GET /echo?", 10);
@@ -345,6 +353,13 @@ Test(http, drops_a_body_that_is_too_large_and_says_so)
     fd = dial();
     say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     snprintf(head, sizeof(head), "%x\r\n", MAX_BODY + 1);
+    say(fd, head);
+    expect(fd, 413, "\"code\":\"too_large\"");
+    close(fd);
+    fd = dial();
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            "Expect: 100-continue\r\n\r\n");
+    expect(fd, 100, "Continue");
     say(fd, head);
     expect(fd, 413, "\"code\":\"too_large\"");
     close(fd);

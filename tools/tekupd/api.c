@@ -2,6 +2,7 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/base/log.h"
+#include "tools/tekupd/http_error.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/query.h"
 

@@ -9,6 +9,7 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/base/log.h"
+#include "tools/tekupd/http_error.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/search_request.h"

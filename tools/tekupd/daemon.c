@@ -109,7 +109,9 @@ static int open_keeper(struct daemon *daemon, struct error *err)
 
 static int open_data(struct daemon *daemon, struct error *err)
 {
-    return datadir_open(daemon->config.run, daemon->config.data, &daemon->datadir, err);
+    const struct config *config = &daemon->config;
+    if (datadir_open(config->run, config->data, &daemon->datadir, err) != 0) return -1;
+    return listener_check(config->run, PATHS_SOCKET, err);
 }
 
 int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct error *err)

@@ -14,8 +14,7 @@
 #include "tools/tekupd/http.h"
 
 #include "storage/base/log.h"
-#include "storage/base/utf8.h"
-#include "tools/tekupd/json_write.h"
+#include "tools/tekupd/http_error.h"
 #include "tools/tekupd/query.h"
 
 #include <errno.h>
@@ -91,81 +90,13 @@ static const struct {
     {EVHTTP_REQ_TRACE, "TRACE"}, {EVHTTP_REQ_PATCH, "PATCH"},   {EVHTTP_REQ_CONNECT, "CONNECT"},
 };
 
-static const struct {
-    int status;
-    const char *reason, *code;
-} statuses[] = {
-    {200, "OK", ""},
-    {201, "Created", ""},
-    {202, "Accepted", ""},
-    {400, "Bad Request", "invalid"},
-    {404, "Not Found", "not_found"},
-    {405, "Method Not Allowed", "method_not_allowed"},
-    {409, "Conflict", "conflict"},
-    {413, "Content Too Large", "too_large"},
-    {415, "Unsupported Media Type", "unsupported_media_type"},
-    {500, "Internal Server Error", "internal"},
-    {503, "Service Unavailable", "unavailable"},
-};
-
-static const char *reason_of(int status)
-{
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
-        if (statuses[i].status == status) return statuses[i].reason;
-    }
-    return "Unknown";
-}
-
 /* ---- The error form -------------------------------------------------------------------------- */
-
-int http_status_of(enum error_code code)
-{
-    switch (code) {
-    case ERR_INVALID:
-        return 400;
-    case ERR_NOT_FOUND:
-        return 404;
-    case ERR_CONFLICT:
-        return 409;
-    case ERR_TOO_LARGE:
-        return 413;
-    case ERR_UNAVAILABLE:
-    case ERR_CANCELLED:
-        return 503;
-    case ERR_NONE:
-    case ERR_IO:
-    case ERR_INTERNAL:
-        break;
-    }
-    return 500;
-}
-
-static void write_error(struct buffer *out, int status, const char *field, const char *message)
-{
-    const char *code = "internal";
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
-        if (statuses[i].status == status) code = statuses[i].code;
-    }
-    json_put_open(out, '{');
-    json_field_text(out, "code", code);
-    json_field_text(out, "message", message);
-    json_field_text(out, "field", field != NULL && *field != '\0' ? field : NULL);
-    json_put_close(out, '}');
-}
-
-void http_write_error(struct buffer *out, const struct error *err)
-{
-    write_error(out, http_status_of(err->code), err->field, err->message);
-}
 
 static void respond_refusal(struct http_request *request, int status, const char *field,
                             const char *message)
 {
     struct buffer body = {0};
-    json_put_open(&body, '{');
-    json_put_key(&body, "error");
-    write_error(&body, status, field, message);
-    json_put_close(&body, '}');
+    http_write_refusal(&body, status, field, message);
     http_respond(request, status, &body);
 }
 
@@ -300,7 +231,7 @@ static void send_answer(struct http_request *request)
     request->sent = true;
     loop->answering = true;
     evhttp_request_set_on_complete_cb(ev, answer_written, request);
-    evhttp_send_reply(ev, request->status, reason_of(request->status), body);
+    evhttp_send_reply(ev, request->status, http_reason(request->status), body);
     loop->answering = false;
     if (body != NULL) evbuffer_free(body);
 }
@@ -450,71 +381,20 @@ static void on_request(struct evhttp_request *ev, void *arg)
         dispatch(request);
 }
 
-/* ---- What evhttp answers by itself ----------------------------------------------------------- */
-
-/*
- * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
- * own, and gives a program no say in it. This callback of the
- * connection's output buffer recognises the end of such a page, which is appended in one go before
- * anything is written to the socket, and puts the interface's form in its place.
- */
-static void replace_page(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+/* What evhttp writes by itself goes past here. */
+static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
-    static const char end[] = "</BODY></HTML>\n";
     struct loop *loop = arg;
-    char tail[sizeof(end)] = "";
-    char head[4096];
-    struct evbuffer_ptr at;
-    const size_t length = evbuffer_get_length(output);
-    if (loop->answering || info->n_added == 0 || length < sizeof(end) || length >= sizeof(head))
-        return;
-    if (evbuffer_ptr_set(output, &at, length - (sizeof(end) - 1), EVBUFFER_PTR_SET) != 0 ||
-        evbuffer_copyout_from(output, &at, tail, sizeof(end) - 1) < 0 || strcmp(tail, end) != 0)
-        return;
-    evbuffer_copyout(output, head, length);
-    head[length] = '\0';
-
-    /* "100 Continue" may be waiting in front of it. */
-    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    const size_t before = strncmp(head, go_on, sizeof(go_on) - 1) == 0 ? sizeof(go_on) - 1 : 0;
-    int said = 0;
-    if (sscanf(head + before, "HTTP/%*d.%*d %d", &said) != 1) return;
-    static const char refused[] =
-        "the request line or a header is not HTTP/1.1, or the head is larger than 64 KiB";
-    const int status = said == 413 || said == 500 ? said : 400;
-    char message[128];
-    if (status == 413)
-        snprintf(message, sizeof(message), "the body is larger than %ld bytes",
-                 atomic_load(&loop->server->max_body));
-    else
-        snprintf(message, sizeof(message), "%s",
-                 status == 500 ? "memory ran out"
-                 : said == 417 ? "of Expect only 100-continue is known"
-                               : refused);
-    struct buffer body = {0};
-    json_put_open(&body, '{');
-    json_put_key(&body, "error");
-    write_error(&body, status, NULL, message);
-    json_put_close(&body, '}');
-    log_debug("http.refused", "status=%d", status);
-
-    loop->answering = true;
-    evbuffer_unfreeze(output, 1); /* bufferevents keep others from taking bytes out */
-    evbuffer_drain(output, length);
-    evbuffer_freeze(output, 1);
-    evbuffer_add(output, head, before);
-    evbuffer_add_printf(output, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n", status,
-                        reason_of(status));
-    evbuffer_add_printf(output, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.length);
-    evbuffer_add(output, body.data, body.length);
+    if (loop->answering || info->n_added == 0) return;
+    loop->answering = true; /* what replaces it comes past here too */
+    http_replace_page(output, atomic_load(&loop->server->max_body));
     loop->answering = false;
-    buffer_free(&body);
 }
 
 static struct bufferevent *make_connection(struct event_base *base, void *arg)
 {
     struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
-    if (connection != NULL) evbuffer_add_cb(bufferevent_get_output(connection), replace_page, arg);
+    if (connection != NULL) evbuffer_add_cb(bufferevent_get_output(connection), on_output, arg);
     return connection;
 }
 

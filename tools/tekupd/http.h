@@ -73,11 +73,4 @@ void http_respond(struct http_request *request, int status, struct buffer *body)
 /* Answers in the error form, with the status that fits the code. */
 void http_respond_error(struct http_request *request, const struct error *err);
 
-/* ---- The error form ---- */
-
-int http_status_of(enum error_code code);
-
-/* Appends {"code", "message", "field"}, to be the value of "error". */
-void http_write_error(struct buffer *out, const struct error *err);
-
 #endif

@@ -49,6 +49,13 @@ static int check_dead(const struct sockaddr_un *address, struct error *err)
     return error_set(err, ERR_IO, NULL, "%s: %s", address->sun_path, strerror(why));
 }
 
+int listener_check(const char *directory, const char *name, struct error *err)
+{
+    struct sockaddr_un address;
+    if (address_of(directory, name, &address, err) != 0) return -1;
+    return check_dead(&address, err);
+}
+
 static int give_to_group(const char *path, const char *group, struct error *err)
 {
     if (*group == '\0') return 0;

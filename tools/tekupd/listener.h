@@ -19,6 +19,10 @@ struct listener {
     ino_t inode;
 };
 
+/* Whether a socket could be made there now, so that a second daemon is told before it begins.
+ * Errors: as listener_open. */
+int listener_check(const char *directory, const char *name, struct error *err);
+
 /* group may be empty: the daemon's own. Errors: ERR_CONFLICT (something alive answers there),
  * ERR_INVALID (no such group, a path that no socket can have), ERR_IO. */
 int listener_open(const char *directory, const char *name, int mode, const char *group,

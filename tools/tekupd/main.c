@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, STOP_WITHIN_S = 90 };
+enum { EXIT_USAGE = 2, STOP_WITHIN_S = 180 };
 
 static const char usage[] =
     "Usage: tekupd [--config FILE] [--check-config]\n"

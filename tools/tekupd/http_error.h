@@ -1,0 +1,32 @@
+/*
+ * http_error.h: the interface's error form, and how evhttp is brought to use it.
+ */
+#ifndef TEKUPD_HTTP_ERROR_H
+#define TEKUPD_HTTP_ERROR_H
+
+#include "storage/base/buffer.h"
+#include "storage/base/error.h"
+
+struct evbuffer;
+
+int http_status_of(enum error_code code);
+
+/* The words that go with a status, a static string. */
+const char *http_reason(int status);
+
+/* Appends {"code", "message", "field"}, to be the value of "error". */
+void http_write_error(struct buffer *out, const struct error *err);
+
+/* Appends the whole body of a refusal. field may be NULL. */
+void http_write_refusal(struct buffer *out, int status, const char *field, const char *message);
+
+/*
+ * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
+ * own, and gives a program no say in it. When the output of a connection ends with such a page,
+ * which is appended in one go before anything of it is written to the socket, this puts the error
+ * form in its place. To be called whenever something was added to the output that is not the
+ * program's own.
+ */
+void http_replace_page(struct evbuffer *output, long max_body);
+
+#endif
