@@ -18,10 +18,12 @@ static bool works_in(const char *pid, const struct stat *directory)
            status.st_ino == directory->st_ino;
 }
 
+/* Where /proc is not mounted, the number has to do. */
 static bool process_works_in(pid_t pid, const char *directory)
 {
     struct stat status;
     char number[24];
+    if (stat("/proc/self", &status) != 0) return kill(pid, 0) == 0;
     snprintf(number, sizeof(number), "%d", (int)pid);
     return stat(directory, &status) == 0 && works_in(number, &status);
 }
