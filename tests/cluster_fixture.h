@@ -53,8 +53,8 @@ SCRATCH_UNUSED static void fixture_start_elsewhere(const char *socket_directory)
 {
     static const char *const statements[] = {
         "DROP DATABASE IF EXISTS tekup_db",
-        "DO $$ BEGIN CREATE ROLE tekup_admin LOGIN CREATEROLE;"
-        " EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        ("DO $$ BEGIN CREATE ROLE tekup_admin LOGIN CREATEROLE;"
+         " EXCEPTION WHEN duplicate_object THEN NULL; END $$"),
         "CREATE DATABASE tekup_db OWNER tekup_admin TEMPLATE template0 ENCODING 'UTF8'",
     };
     char conninfo[256];

@@ -117,8 +117,7 @@ static const char *const patterns[] = {
     "\\foo",
     "\\",
     "   ",
-    "\xef\xbb\xbf"
-    "foo",
+    "\357\273\277foo",
     "foo\n\n\n#x\nbar",
     /* wildcards */
     "*.c",
