@@ -96,6 +96,8 @@ Test(snippet, marks_the_words_of_the_query)
                      "letters beyond ASCII have two cases as well");
     cr_expect_str_eq(snippet("a", "a b a", 80, 1), "  [a] b [a]\n");
     cr_expect_str_eq(snippet("...", "text", 80, 1), "  text\n");
+    cr_expect_str_eq(snippet("x", "A title\n=======\n\nheeeere - x....", 80, 1),
+                     "  A title === heeeere - [x]...\n", "rules are shortened, words are not");
 }
 
 Test(snippet, shows_the_place_where_most_words_stand_together)

@@ -2,12 +2,14 @@
 
 #include "tools/tekup/text.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     MATCHES_MAX = 1024, /* of one passage; a chunk has at most a few thousand words */
-    TERM_PREFIX = 4     /* "install" marks "installed" as well; shorter words match whole */
+    RULE_LENGTH = 3,
+    TERM_PREFIX = 4 /* "install" marks "installed" as well; shorter words match whole */
 };
 #define ELLIPSIS "\xe2\x80\xa6"
 
@@ -124,13 +126,18 @@ static size_t choose_start(const struct match *matches, size_t count, const char
 
 /* ---- Writing ---- */
 
+/* White space becomes single spaces, and rules of one character ("=====") are shortened. */
 static void collapse(struct buffer *out, const char *text, size_t length)
 {
     struct buffer clean = {0};
+    size_t run = 0;
     text_clean(&clean, text, length, TEXT_ONE_LINE);
     for (size_t i = 0; i < clean.length; i++) {
         const char byte = clean.data[i];
-        if (byte == ' ' && (out->length == 0 || out->data[out->length - 1] == ' ')) continue;
+        const char last = out->length > 0 ? out->data[out->length - 1] : ' ';
+        run = byte == last ? run + 1 : 1;
+        if (byte == ' ' && last == ' ') continue;
+        if (run > RULE_LENGTH && ispunct((unsigned char)byte)) continue;
         buffer_append(out, &byte, 1);
     }
     if (out->length > 0 && out->data[out->length - 1] == ' ') out->data[--out->length] = '\0';

@@ -57,8 +57,10 @@ static void append_skipped(struct buffer *out, const json_t *skipped)
         const long long count = json_integer_value(value);
         if (count == 0) continue;
         char figure[FIGURE_SIZE];
-        buffer_format(&reasons, "%s%s %s", reasons.length > 0 ? ", " : "", reason,
-                      figure_count(count, figure));
+        if (reasons.length > 0) buffer_text(&reasons, ", ");
+        for (const char *byte = reason; *byte != '\0'; byte++)
+            buffer_append(&reasons, *byte == '_' ? " " : byte, 1);
+        buffer_format(&reasons, " %s", figure_count(count, figure));
         sum += count;
     }
     char figure[FIGURE_SIZE];
