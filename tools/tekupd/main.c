@@ -69,8 +69,9 @@ static void *take_signals(void *arg)
         } else if (number == SIGALRM) {
             log_error("daemon.stuck", "error=\"did not stop within %d s\"", STOP_WITHIN_S);
             _exit(EXIT_FAILURE);
-        } else if (atomic_load(&signals->over)) {
-            break;
+        } else if (number == SIGUSR1) {
+            if (atomic_load(&signals->over)) break;
+            continue;
         } else if (atomic_exchange(&signals->stopping, true)) {
             log_warn("daemon.killed", "signal=%d", number);
             _exit(EXIT_FAILURE);
@@ -91,6 +92,7 @@ static int signals_open(struct signals *signals, struct error *err)
     sigaddset(&signals->set, SIGINT);
     sigaddset(&signals->set, SIGHUP);
     sigaddset(&signals->set, SIGALRM);
+    sigaddset(&signals->set, SIGUSR1); /* from signals_close() */
     signals->wake = eventfd(0, EFD_CLOEXEC);
     if (signals->wake < 0 || pthread_sigmask(SIG_BLOCK, &signals->set, NULL) != 0 ||
         pthread_create(&signals->thread, NULL, take_signals, signals) != 0)
@@ -102,7 +104,7 @@ static int signals_open(struct signals *signals, struct error *err)
 static void signals_close(struct signals *signals)
 {
     atomic_store(&signals->over, true);
-    pthread_kill(signals->thread, SIGTERM);
+    pthread_kill(signals->thread, SIGUSR1);
     pthread_join(signals->thread, NULL);
     close(signals->wake);
 }
