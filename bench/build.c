@@ -22,7 +22,8 @@ static int build_once(struct bench *bench, struct contender *contender, struct m
     const unsigned repeat = measured->count;
     const size_t count = bench->exchange.base.count;
     const struct peer_setup setup = bench_setup(bench, count);
-    struct request request = {.task = TASK_BUILD, .count = count};
+    struct request request = {
+        .task = TASK_BUILD, .count = count, .cpu_time = bench->options->cpu_time};
     struct reply reply;
     progress("building %s's index of %zu vectors: repeat %u", contender->peer->name, count,
              repeat + 1);
@@ -68,8 +69,11 @@ static void report_figures(struct results *results)
                                 .value = built->seconds,
                                 .against = BASELINE,
                                 .reference = baseline ? baseline->seconds : NAN};
-        snprintf(figure.note, sizeof(figure.note), "%u threads, built %u times", built->threads,
-                 built->repeats);
+        if (built->repeats == 1)
+            snprintf(figure.note, sizeof(figure.note), "%u threads, built once", built->threads);
+        else
+            snprintf(figure.note, sizeof(figure.note), "%u threads, median of %u builds",
+                     built->threads, built->repeats);
         results_figure(results, &figure);
     }
     for (size_t i = 0; i < results->builds_count; i++) {

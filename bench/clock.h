@@ -12,11 +12,12 @@ static inline uint64_t clock_now(void)
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-/* The processor time of the calling thread. */
-static inline uint64_t clock_processor(void)
+/* The processor time of the calling thread (CLOCK_THREAD_CPUTIME_ID), or of all threads of the
+ * process (CLOCK_PROCESS_CPUTIME_ID). */
+static inline uint64_t clock_processor(clockid_t whose)
 {
     struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    clock_gettime(whose, &now);
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 

@@ -145,8 +145,9 @@ static int run(struct bench *bench, tk_error *err)
     bench->results.clock = bench->options->cpu_time ? "cpu" : "wall";
     if (bench->options->cpu_time)
         results_note(&bench->results,
-                     "Searches per second are by the processor time of the searching threads (but "
-                     "for pgvector); latencies and builds are by the time on the wall.");
+                     "Searches per second are by the processor time of the searching threads, "
+                     "builds by that of all threads over their number (not so pgvector's); "
+                     "latencies are by the time on the wall.");
     choose_contenders(bench);
     if (get_data(bench, err) != 0) return -1;
     if (find_truth(bench, err) != 0) return -1;

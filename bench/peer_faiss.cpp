@@ -18,7 +18,7 @@ namespace
 
 int failed(tk_error *err, const char *what)
 {
-    if (err) std::snprintf(err->message, sizeof(err->message), "FAISS: %s", what);
+    if (err) std::snprintf(err->message, sizeof(err->message), "%s", what);
     return -1;
 }
 

@@ -24,7 +24,7 @@ struct graph {
 
 int failed(tk_error *err, const char *what)
 {
-    if (err) std::snprintf(err->message, sizeof(err->message), "hnswlib: %s", what);
+    if (err) std::snprintf(err->message, sizeof(err->message), "%s", what);
     return -1;
 }
 

@@ -27,7 +27,7 @@ struct database {
 static int failed(PGconn *connection, const char *what, tk_error *err)
 {
     const char *message = connection ? PQerrorMessage(connection) : "memory ran out";
-    fail(err, "pgvector: %s: %s", what, message);
+    fail(err, "%s: %s", what, message);
     err->message[strcspn(err->message, "\n")] = '\0';
     return -1;
 }

@@ -54,7 +54,7 @@ static void *search_many(void *arg)
     tk_error error;
     bool failed = false;
     pthread_barrier_wait(&shared->start);
-    uint64_t began = clock_now(), processor = clock_processor();
+    uint64_t began = clock_now(), processor = clock_processor(CLOCK_THREAD_CPUTIME_ID);
     uint64_t deadline =
         run->most_seconds > 0 ? began + (uint64_t)(run->most_seconds * 1e9) : UINT64_MAX;
     while (!failed && !atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
@@ -64,7 +64,7 @@ static void *search_many(void *arg)
         failed = search_once(searcher, turn, &error) != 0;
     }
     uint64_t ended = clock_now();
-    processor = clock_processor() - processor;
+    processor = clock_processor(CLOCK_THREAD_CPUTIME_ID) - processor;
     pthread_mutex_lock(&shared->lock);
     if (began < shared->first) shared->first = began;
     if (ended > shared->last) shared->last = ended;

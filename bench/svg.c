@@ -32,7 +32,7 @@ static const struct {
 
 struct line {
     const char *engine, *colour;
-    const struct point *points[MOST_POINTS]; /* by recall, ascending */
+    const struct point *points[MOST_POINTS]; /* by recall, then speed, ascending */
     size_t count;
     double label; /* where its name stands */
 };
@@ -178,9 +178,12 @@ static void draw_line(const struct picture *picture, const struct line *line)
 
 static void draw_name(const struct picture *picture, const struct line *line)
 {
-    char attributes[96];
+    char attributes[192];
     const struct point *last = line->points[line->count - 1];
-    snprintf(attributes, sizeof(attributes), "fill=\"%s\" font-size=\"15\" font-weight=\"600\"",
+    /* With a rim in the colour of the ground, so that a line behind it does not cross it out. */
+    snprintf(attributes, sizeof(attributes),
+             "fill=\"%s\" font-size=\"15\" font-weight=\"600\" paint-order=\"stroke\" "
+             "stroke=\"#fdfcfa\" stroke-width=\"5\"",
              line->colour);
     label(picture, x_of(picture, last->recall) + 12, line->label, attributes, line->engine);
 }
@@ -201,13 +204,13 @@ static void draw_ratio(const struct picture *picture, double recall)
 {
     const struct point *own = results_fastest(picture->results, "tekup", recall);
     const struct point *baseline = results_fastest(picture->results, BASELINE, recall);
-    char text[NUMBER_SIZE + 8], number[NUMBER_SIZE];
+    char text[32];
     if (!own || !baseline || !(baseline->speed.qps > 0)) return;
     if (!spans(picture, "tekup", recall) || !spans(picture, BASELINE, recall)) return;
     double x = x_of(picture, recall);
     double from = y_of(picture, own->speed.qps), to = y_of(picture, baseline->speed.qps);
     if (fabs(from - to) < 44) return;
-    snprintf(text, sizeof(text), "%s×", text_number(own->speed.qps / baseline->speed.qps, number));
+    snprintf(text, sizeof(text), "%.1f×", own->speed.qps / baseline->speed.qps);
     fprintf(picture->out,
             "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#78716c\" stroke-dasharray=\"2 4\" "
             "stroke-width=\"1.5\"/>\n",
@@ -228,7 +231,7 @@ static int compare_points(const void *left, const void *right)
     const struct point *a = *(const struct point *const *)left;
     const struct point *b = *(const struct point *const *)right;
     if (a->recall != b->recall) return a->recall < b->recall ? -1 : 1;
-    return (a->ef > b->ef) - (a->ef < b->ef);
+    return (a->speed.qps > b->speed.qps) - (a->speed.qps < b->speed.qps);
 }
 
 static struct line *line_of(struct picture *picture, const char *engine)
@@ -244,7 +247,7 @@ static struct line *line_of(struct picture *picture, const char *engine)
     return line;
 }
 
-/* Leaves out the points that a later one, of at least the same recall, is as fast as. */
+/* Leaves out the points that another one, of at least the same recall, is as fast as. */
 static void keep_frontier(struct line *line)
 {
     size_t kept = line->count;
@@ -272,20 +275,29 @@ static void collect_lines(struct picture *picture)
     }
 }
 
-/* Names of lines that end at the same height are moved apart, the lower ones downwards. */
+static const struct point *end_of(const struct line *line)
+{
+    return line->points[line->count - 1];
+}
+
+/* Names that would stand on each other are moved apart, the lower ones downwards. */
 static void place_names(struct picture *picture)
 {
-    enum { APART = 19 };
+    enum { APART = 19, WIDE = 90 };
     struct line *order[MOST_LINES];
     for (size_t i = 0; i < picture->count; i++) {
         struct line *line = &picture->lines[i];
-        line->label = y_of(picture, line->points[line->count - 1]->speed.qps) + 5;
+        line->label = y_of(picture, end_of(line)->speed.qps) + 5;
         size_t at = i;
         for (; at > 0 && order[at - 1]->label > line->label; at--) order[at] = order[at - 1];
         order[at] = line;
     }
-    for (size_t i = 1; i < picture->count; i++)
-        order[i]->label = fmax(order[i]->label, order[i - 1]->label + APART);
+    for (size_t i = 1; i < picture->count; i++) {
+        double x = x_of(picture, end_of(order[i])->recall);
+        for (size_t above = 0; above < i; above++)
+            if (fabs(x - x_of(picture, end_of(order[above])->recall)) < WIDE)
+                order[i]->label = fmax(order[i]->label, order[above]->label + APART);
+    }
 }
 
 static void draw_ground(const struct picture *picture)

@@ -65,11 +65,15 @@ static int make_index(struct state *state, const struct request *request, struct
     size_t before, after;
     if (resident_now(state, &before, &reply->error) != 0) return -1;
     state->setup.count = request->count;
-    uint64_t began = clock_now();
+    uint64_t began = clock_now(), processor = clock_processor(CLOCK_PROCESS_CPUTIME_ID);
     int made = request->task == TASK_LOAD
                    ? state->peer->load(request->path, &state->setup, &state->index, &reply->error)
                    : state->peer->build(&state->setup, &state->index, &reply->error);
     reply->seconds = clock_seconds(clock_now() - began);
+    if (request->cpu_time && !state->peer->external) {
+        processor = clock_processor(CLOCK_PROCESS_CPUTIME_ID) - processor;
+        reply->seconds = clock_seconds(processor) / state->setup.threads;
+    }
     if (made != 0) return -1;
     if (answer_all(state, MEMORY_EF, state->setup.threads, &reply->ready, &reply->error) != 0)
         return -1;

@@ -196,6 +196,31 @@ Test(svg, marks_how_many_times_as_fast_it_is)
     free(results);
 }
 
+static size_t occurrences(const char *text, const char *word)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, word)); text++) n++;
+    return n;
+}
+
+Test(svg, leaves_out_settings_that_another_one_beats)
+{
+    struct results *results = make_results();
+    char *svg = svg_of(results);
+    /* Of tekup's four with one thread, that of ef 16 is slower than that of ef 20. */
+    cr_expect_eq(occurrences(svg, "<title>tekup, "), 3);
+    cr_expect_eq(occurrences(svg, "<title>hnswlib, "), 3);
+    cr_expect_null(strstr(svg, "tekup, ef 16:"));
+    free(svg);
+    add_point(results, "hnswlib", 400, 1, 300, 1);
+    add_point(results, "hnswlib", 150, 1, 600, 1);
+    svg = svg_of(results);
+    cr_expect_eq(occurrences(svg, "<title>hnswlib, "), 3);
+    cr_expect_not_null(strstr(svg, "hnswlib, ef 150:"));
+    free(svg);
+    free(results);
+}
+
 Test(svg, survives_points_at_the_edges)
 {
     struct results *results = make_results();
