@@ -11,6 +11,9 @@
 
 enum { RETRY_S = 1, LOOK_S = 5, LEASE_MS = 2000 };
 
+/* How long a lost connection, and a write, count as recent. */
+enum { LOSS_S = 60, WRITE_S = 600 };
+
 /* `lock` protects woken, doubtful and stopping; `changed` is signalled for all of them. */
 struct keeper {
     struct daemon *daemon;
@@ -18,8 +21,10 @@ struct keeper {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool woken, doubtful, stopping;
-    bool joined;                 /* keeper_stop's own */
-    unsigned long long failures; /* of the pool, at the last look */
+    bool joined; /* keeper_stop's own */
+    /* The thread's own. */
+    unsigned long long losses; /* of the pool, at the last look */
+    double loss_s, sync_s;     /* when there was a new one; when a sync was last seen */
 };
 
 /* Waits for the time to pass or to be woken. Returns whether to go on. */
@@ -131,29 +136,70 @@ static int insist(struct keeper *keeper, int (*step)(struct daemon *, struct err
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
 
-/* Whether something may be in the vault that the mirror was not told of: a call's write failed, or
- * a connection did while syncs were writing. */
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Connections that died and those that could not be made, ever. */
+static unsigned long long count_losses(struct pool *pool)
+{
+    struct pool_stats stats;
+    pool_get_stats(pool, &stats);
+    return stats.failures + stats.opened - (unsigned long long)stats.open;
+}
+
+static bool syncs_are_active(struct daemon *daemon)
+{
+    struct sync_progress *rows = NULL;
+    size_t count = 0;
+    if (syncer_progress(atomic_load(&daemon->syncer), &rows, &count, NULL) != 0) return false;
+    for (size_t i = 0; i < count; i++) {
+        free(rows[i].source);
+        free(rows[i].repository);
+    }
+    free(rows);
+    return count > 0;
+}
+
+/*
+ * Whether something may be in the vault that the mirror was not told of: a connection was lost
+ * lately, and a call's write failed or documents were being written. Comparing reads the whole
+ * vault, so that it is not done for an idle connection that somebody cut.
+ */
 static bool is_in_doubt(struct keeper *keeper)
 {
     struct daemon *daemon = keeper->daemon;
-    struct pool_stats stats;
-    struct sync_progress *rows = NULL;
-    size_t count = 0;
-    pool_get_stats(daemon->pool, &stats);
-    const bool failed = stats.failures != keeper->failures;
-    keeper->failures = stats.failures;
-    if (failed && syncer_progress(atomic_load(&daemon->syncer), &rows, &count, NULL) == 0) {
-        for (size_t i = 0; i < count; i++) {
-            free(rows[i].source);
-            free(rows[i].repository);
-        }
-        free(rows);
-    }
+    const double time = now();
+    const unsigned long long losses = count_losses(daemon->pool);
+    if (losses != keeper->losses) keeper->loss_s = time;
+    keeper->losses = losses;
+    if (syncs_are_active(daemon)) keeper->sync_s = time;
+    const bool lost = keeper->loss_s > 0 && time - keeper->loss_s < LOSS_S;
+    const bool wrote = (keeper->sync_s > 0 && time - keeper->sync_s < WRITE_S) ||
+                       mirror_seconds_since_write(daemon->mirror) < WRITE_S;
     pthread_mutex_lock(&keeper->lock);
-    if (count > 0) keeper->doubtful = true;
-    const bool doubtful = keeper->doubtful;
+    const bool doubtful = lost && (keeper->doubtful || wrote);
+    if (!lost) keeper->doubtful = false;
     pthread_mutex_unlock(&keeper->lock);
     return doubtful;
+}
+
+/* Compares the mirror with the vault. A loss from now on is a new one. */
+static void compare(struct keeper *keeper)
+{
+    struct error err = {0};
+    const double loss_s = keeper->loss_s;
+    pthread_mutex_lock(&keeper->lock);
+    keeper->doubtful = false;
+    pthread_mutex_unlock(&keeper->lock);
+    keeper->loss_s = 0;
+    if (load(keeper->daemon, &err) == 0) return;
+    log_warn("mirror.compare", "error=%s", log_quote(err.message));
+    keeper->loss_s = loss_s;
+    keeper_doubt(keeper);
 }
 
 static void keep(struct keeper *keeper)
@@ -166,26 +212,18 @@ static void keep(struct keeper *keeper)
             health_lost(&daemon->health, &err);
             continue;
         }
-        if (!doubtful) continue;
-        pthread_mutex_lock(&keeper->lock);
-        keeper->doubtful = false;
-        pthread_mutex_unlock(&keeper->lock);
-        if (load(daemon, &err) == 0) continue;
-        log_warn("mirror.compare", "error=%s", log_quote(err.message));
-        keeper_doubt(keeper);
+        if (doubtful) compare(keeper);
     } while (pause_for(keeper, health_get(&daemon->health).connected ? LOOK_S : RETRY_S));
 }
 
 static void *run(void *arg)
 {
     struct keeper *keeper = arg;
-    struct pool_stats stats;
     if (insist(keeper, migrate_and_recover) != 0) return NULL;
+    keeper->losses = count_losses(keeper->daemon->pool);
     if (insist(keeper, load) != 0) return NULL;
     log_info("daemon.ready", "run=%s data=%s", log_quote(keeper->daemon->config.run),
              log_quote(keeper->daemon->config.data));
-    pool_get_stats(keeper->daemon->pool, &stats);
-    keeper->failures = stats.failures;
     if (pause_for(keeper, LOOK_S)) keep(keeper);
     return NULL;
 }

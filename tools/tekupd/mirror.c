@@ -21,6 +21,7 @@
 #include "tools/tekupd/gone.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct mirror {
     _Atomic uint32_t epoch;
     atomic_bool ready, stopping;
     _Atomic double load_seconds;
+    _Atomic double written_s; /* when the listener was last told of a write; 0 before */
     _Atomic size_t skipped;
 };
 
@@ -213,6 +215,7 @@ static void on_written(void *arg, const struct document_write *write,
 {
     struct mirror *mirror = arg;
     struct error err = {0};
+    atomic_store(&mirror->written_s, now());
     catalog_written(mirror, write, result);
     for (size_t i = 0; i < write->chunk_count; i++) {
         const struct chunk_write *chunk = &write->chunks[i];
@@ -226,6 +229,7 @@ static void on_written(void *arg, const struct document_write *write,
 static void on_deleted(void *arg, const struct write_result *result)
 {
     struct mirror *mirror = arg;
+    atomic_store(&mirror->written_s, now());
     for (size_t i = 0; i < result->removed_count; i++) remove_embedding(mirror, result->removed[i]);
     if (result->document_id[0] != '\0') remove_document(mirror, result->document_id);
 }
@@ -400,6 +404,12 @@ void mirror_stop(struct mirror *mirror)
 bool mirror_is_ready(const struct mirror *mirror)
 {
     return atomic_load(&mirror->ready);
+}
+
+double mirror_seconds_since_write(const struct mirror *mirror)
+{
+    const double written_s = atomic_load(&mirror->written_s);
+    return written_s > 0 ? now() - written_s : INFINITY;
 }
 
 /* ---- Searching ------------------------------------------------------------------------------- */

@@ -44,6 +44,9 @@ struct vault_listener mirror_listener(struct mirror *mirror);
 void mirror_repository_deleted(struct mirror *mirror, const char *source, const char *repository,
                                const struct write_result *result);
 
+/* Since the listener was last told of a write; infinite before the first. */
+double mirror_seconds_since_write(const struct mirror *mirror);
+
 struct mirror_query {
     const float *vector; /* EMBEDDING_DIM */
     size_t limit;        /* documents wanted, 1 to 1,000 */
