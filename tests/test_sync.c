@@ -1,5 +1,6 @@
 /* Syncs of real directories into a real vault, with accidents. */
 #include "ingest/sync.h"
+#include "ingest/sync_clock.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/buffer.h"
 #include "storage/sources.h"
@@ -537,6 +538,43 @@ Test(sync, a_source_with_an_interval_is_synced_again_and_again)
     free(last.source);
     free(last.repository);
     syncer_free(syncer);
+}
+
+Test(sync, an_interval_counts_from_the_last_sync_of_whichever_daemon)
+{
+    struct sync_progress last;
+    write_text("a", "text");
+    add_source("due", 3600);
+    add_source("fresh", 3600);
+    run_sql("UPDATE vault.\"VaultSyncStatus\" SET \"lastSyncAt\" = timezone('UTC', now())"
+            " - interval '2 hours' WHERE \"repository\" = 'due'");
+    struct syncer *syncer = create_syncer(1);
+    while (syncer_last(syncer, "local", "due", &last, NULL) != 0) nap();
+    free(last.source);
+    free(last.repository);
+    wait_until_idle(syncer);
+    cr_expect_eq(syncer_last(syncer, "local", "fresh", &last, NULL), -1);
+    syncer_free(syncer);
+    expect_status("due", "success", NULL, 1);
+    expect_status("fresh", "pending", NULL, 0);
+}
+
+Test(sync_clock, tells_ages_and_times_to_come)
+{
+    char stamp[64];
+    struct tm utc;
+    const time_t then = time(NULL) - 5000;
+    gmtime_r(&then, &utc);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S.123Z", &utc);
+    cr_expect_float_eq(sync_clock_age(stamp), 5000.0, 60.0);
+    cr_expect_eq(sync_clock_age("2999-01-01T00:00:00.000Z"), 0.0);
+    cr_expect_eq(sync_clock_age("yesterday"), 0.0);
+    for (int i = 0; i < 100; i++) {
+        const double now = sync_clock_now();
+        const struct timespec until = sync_clock_after(2.99);
+        cr_expect(until.tv_nsec >= 0 && until.tv_nsec < 1000000000);
+        cr_expect_float_eq((double)until.tv_sec + (double)until.tv_nsec / 1e9, now + 2.99, 60.0);
+    }
 }
 
 /* ---- Accidents ---- */
