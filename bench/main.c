@@ -157,7 +157,10 @@ static int run(struct bench *bench, tk_error *err)
 static int write_reports(const struct results *results, struct output *json, struct output *svg,
                          tk_error *err)
 {
-    report_table(results, stdout, isatty(STDOUT_FILENO));
+    /* The tables make room where standard output is to hold a document. */
+    bool taken = (json->path && strcmp(json->path, OUTPUT_STANDARD) == 0) ||
+                 (svg->path && strcmp(svg->path, OUTPUT_STANDARD) == 0);
+    report_table(results, taken ? stderr : stdout, isatty(taken ? STDERR_FILENO : STDOUT_FILENO));
     if (json->stream && report_json(results, json->stream, err) != 0) return -1;
     if (output_commit(json, err) != 0) return -1;
     if (svg->stream) report_svg(results, svg->stream);

@@ -32,8 +32,8 @@ const char options_help[] =
     "wall,\n"
     "                       on a machine that is busy with other things\n"
     "  --only LIST          of build,search,threads,churn,filters,load,growth (all)\n"
-    "  --json FILE          writes everything that was measured\n"
-    "  --svg FILE           draws recall against speed\n"
+    "  --json FILE          writes everything that was measured; - for standard output\n"
+    "  --svg FILE           draws recall against speed; the same\n"
     "  --help, --version\n";
 
 /* A range that is even on a logarithmic scale; a sweep of it ends where recall is 1. */
@@ -272,6 +272,8 @@ static int check(const struct options *options, tk_error *err)
     for (size_t i = 0; i < options->peers_count; i++)
         if (strcmp(options->peers[i], "pgvector") == 0 && !options->pgvector_dsn)
             return fail(err, "--peers: pgvector needs a server, told by --pgvector-dsn");
+    if (options->json && options->svg && strcmp(options->json, options->svg) == 0)
+        return fail(err, "--svg: is the same file as --json");
     if (options->svg && !(options->sections & SECTION_SEARCH))
         return fail(err, "--svg: there is nothing to draw without the section search");
     return 0;

@@ -1,6 +1,7 @@
 #include "bench/output.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,7 +9,8 @@
 
 static int open_directly(struct output *output, tk_error *err)
 {
-    output->stream = fopen(output->path, "w");
+    bool standard = strcmp(output->path, OUTPUT_STANDARD) == 0;
+    output->stream = standard ? fdopen(dup(STDOUT_FILENO), "w") : fopen(output->path, "w");
     return output->stream ? 0 : fail(err, "%s: %s", output->path, strerror(errno));
 }
 
@@ -17,6 +19,7 @@ int output_open(struct output *output, const char *path, tk_error *err)
     struct stat status;
     *output = (struct output){.path = path};
     if (!path) return 0;
+    if (strcmp(path, OUTPUT_STANDARD) == 0) return open_directly(output, err);
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return fail(err, "%s is a directory", path);
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) return open_directly(output, err);

@@ -12,6 +12,9 @@
 #include <limits.h>
 #include <stdio.h>
 
+/* The path that stands for standard output. */
+#define OUTPUT_STANDARD "-"
+
 struct output {
     const char *path; /* NULL: not wanted */
     FILE *stream;

@@ -102,6 +102,7 @@ Test(options, names_what_is_wrong)
     expect_refused("--base a --queries b --peers pgvector", "--pgvector-dsn");
     expect_refused("--base a --queries b --only everything", "--only: \"everything\"");
     expect_refused("--base a --queries b --only build --svg s", "--svg");
+    expect_refused("--base a --queries b --json - --svg -", "the same file");
     expect_refused("--base a --queries", "--queries needs a value");
     expect_refused("--base a --queries b --frobnicate", "--frobnicate is not an option");
     expect_refused("--base a --queries b c", "\"c\" is not an option");
