@@ -1,11 +1,10 @@
 /*
  * exact.c: see exact.h.
  *
- * A scan goes through the segments in blocks of rows small enough to stay in the second-level
- * cache, and lets OpenBLAS multiply a block with all queries at once. What BLAS computes only
- * decides which rows are looked at: the similarities that are reported, and compared with each
- * other, all come from the same kernel as in a walk, so that equal vectors are exactly equally
- * similar.
+ * A scan goes through the segments and lets OpenBLAS multiply the rows of one with all queries at
+ * once. What BLAS computes only decides which rows are looked at: the similarities that are
+ * reported, and compared with each other, all come from the same kernel as in a walk, so that equal
+ * vectors are exactly equally similar.
  *
  * Only rows that were live before the product are given to BLAS. A row that is live stays as it is
  * for as long as the reader is seated.
@@ -16,7 +15,6 @@
 
 #include <cblas.h>
 
-#define BLOCK_BYTES ((size_t)512 << 10)
 /* Runs of rows shorter than this are not worth a call of BLAS. */
 #define SHORT_RUN 4
 /* The most by which BLAS and a kernel can differ on unit vectors: both add up to 65,536 products in
@@ -46,7 +44,7 @@ static bool rank_node(const struct tk_index *index, const float *query, const st
     return true;
 }
 
-/* A block of live rows that follow each other, and what they are compared with. */
+/* What rows are compared with. */
 struct scan {
     const struct tk_index *index;
     struct session *session;
@@ -96,7 +94,7 @@ static bool scan_rows(const struct scan *scan, uint32_t slot, size_t rows)
 }
 
 /* Scans the live rows among the slots from `begin` to `end`, which are in one segment. */
-static bool scan_block(const struct scan *scan, uint32_t begin, uint32_t end)
+static bool scan_segment(const struct scan *scan, uint32_t begin, uint32_t end)
 {
     const struct store *store = &scan->index->store;
     for (uint32_t slot = begin; slot < end;) {
@@ -114,18 +112,16 @@ tk_status tk_exact_scan(const struct tk_index *index, struct session *session, s
     const struct store *store = &index->store;
     uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
     uint32_t segment = UINT32_C(1) << store->segment_bits;
-    uint32_t block = segment;
-    while (block > 1 && block * store->stride * sizeof(float) > BLOCK_BYTES) block /= 2;
-    if (!tk_scores_reserve(session, block * n)) return TK_ENOMEM;
+    if (!tk_scores_reserve(session, segment * n)) return TK_ENOMEM;
     struct scan scan = {.index = index,
                         .session = session,
                         .n = n,
                         .queries = queries,
                         .filter = filter,
                         .rankings = rankings};
-    for (uint32_t begin = 0; begin < used; begin += block) {
-        uint32_t end = used - begin < block ? used : begin + block;
-        if (!scan_block(&scan, begin, end)) return TK_ENOMEM;
+    for (uint32_t begin = 0; begin < used; begin += segment) {
+        uint32_t end = used - begin < segment ? used : begin + segment;
+        if (!scan_segment(&scan, begin, end)) return TK_ENOMEM;
     }
     return TK_OK;
 }

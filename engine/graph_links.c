@@ -165,7 +165,7 @@ static bool with_link(struct graph *graph, struct session *session, uint32_t fro
     const struct neighbours *list = tk_graph_list(graph, from, layer);
     uint32_t count = list ? list->count : 0;
     uint32_t max = tk_graph_max(graph, layer);
-    if (count < max || (force && count < LIST_MAX)) {
+    if (!list || count < max || (force && count < LIST_MAX)) {
         for (uint32_t i = 0; i < count; i++) selection->slots[i] = tk_neighbour(list, i);
         selection->slots[count] = to;
         selection->count = count + 1;

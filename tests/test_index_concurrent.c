@@ -7,14 +7,15 @@
 
 enum { DIM = 16 };
 
-#define ROUNDS (SANITIZED ? 1 : 4)
+#define ROUNDS (SANITIZED ? 1 : 3)
+#define WRITES (SANITIZED ? 300 : 1800)
 
 /* ---- Everything at once ---------------------------------------------------------------------- */
 
 /* Ids in four ranges: always there; there with one of two vectors; coming and going; and those of
  * the batch. */
 enum {
-    STABLE = 300,
+    STABLE = 600,
     SWITCHING = 60,
     PASSING = 200,
     BATCH = 400,
@@ -110,7 +111,7 @@ static void *replace_some(void *arg)
 {
     struct scene *scene = arg;
     uint64_t seed = own_seed(scene);
-    for (int i = 0; i < 600 * ROUNDS; i++) {
+    for (int i = 0; i < WRITES; i++) {
         size_t which = data_random(&seed) % SWITCHING;
         const float *to = (data_random(&seed) % 2 ? scene->ones : scene->others) + which * DIM;
         cr_assert_eq(tk_index_replace(scene->index, SWITCHING_FROM + which, to, NULL), TK_OK);
@@ -123,7 +124,7 @@ static void *add_and_remove(void *arg)
 {
     struct scene *scene = arg;
     uint64_t seed = own_seed(scene);
-    for (int i = 0; i < 900 * ROUNDS; i++) {
+    for (int i = 0; i < WRITES; i++) {
         size_t which = data_random(&seed) % PASSING;
         tk_status status = data_random(&seed) % 2
                                ? tk_index_add(scene->index, PASSING_FROM + which,
@@ -337,7 +338,7 @@ static void *search_added(void *arg)
 
 Test(index_concurrent, a_search_finds_what_was_added_before_it)
 {
-    const size_t n = SANITIZED ? 3000 : 10000;
+    const size_t n = SANITIZED ? 2000 : 8000;
     float *vectors = data_random_vectors(n, DIM, 9);
     struct growth growth = {.index = data_index(DIM), .vectors = vectors, .n = n};
     pthread_t threads[3];

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-enum { DIM = 16, N = 400 };
+enum { DIM = 16, N = 600 };
 
 static void fail_after(tk_index *index, int64_t successes)
 {

@@ -3,7 +3,7 @@
 
 enum { DIM = 24 };
 
-#define N (SANITIZED ? 3000 : 6000)
+#define N (SANITIZED ? 3000 : 4000)
 
 static int by_rank(const void *left, const void *right)
 {

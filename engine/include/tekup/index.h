@@ -30,7 +30,9 @@
  *
  * THREADS. Any number of threads may search while others add, replace and remove. A search never
  * waits for a writer, and sees each vector either as it was before a concurrent write or as it is
- * after. Writers may run side by side. tk_index_free must be the last call on an index.
+ * after. Writers may run side by side. tk_index_free must be the last call on an index. Making or
+ * loading an index sets OpenBLAS to one thread, for the whole process: the work is shared out by
+ * the threads that search and add.
  *
  * ERRORS. Functions that can fail return a tk_status. The optional tk_error says in words what was
  * wrong and names the argument. A call that fails leaves the index as it was, unless it says
@@ -210,7 +212,7 @@ TK_API void tk_index_get_stats(const tk_index *index, tk_index_stats *stats);
 /* Writes the index to a file: beside path first, then synced and renamed over it, so that path is
  * always either the old file or the whole new one. note (up to 64 KiB, may be NULL) is kept in the
  * file for the caller, and is read back by tk_index_note. Searches go on meanwhile; writers wait.
- * Errors: TK_EINVAL, TK_EIO. */
+ * The file beside is path with ".tmp" after it. Errors: TK_EINVAL, TK_ENOMEM, TK_EIO. */
 TK_API tk_status tk_index_save(const tk_index *index, const char *path, const void *note,
                                size_t note_size, tk_error *error);
 
