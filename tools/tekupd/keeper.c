@@ -61,9 +61,8 @@ static bool is_only_busy(struct pool *pool)
     return stats.leased >= stats.size;
 }
 
-static int look(struct daemon *daemon, struct error *err)
+static int probe(struct daemon *daemon, struct error *err)
 {
-    if (daemon->cluster != NULL && cluster_ensure(daemon->cluster, err) != 0) return -1;
     PGconn *conn = pool_lease(daemon->pool, LEASE_MS, err);
     if (conn == NULL) return is_only_busy(daemon->pool) ? 0 : -1;
     PGresult *result = PQexec(conn, "SELECT 1");
@@ -80,6 +79,16 @@ static int look(struct daemon *daemon, struct error *err)
     PQclear(result);
     pool_release(daemon->pool, conn);
     return rc;
+}
+
+/* That the private server is gone is told before it is started again, which takes its time. */
+static int look(struct daemon *daemon, struct error *err)
+{
+    if (probe(daemon, err) == 0) return 0;
+    if (daemon->cluster == NULL) return -1;
+    health_lost(&daemon->health, err);
+    if (cluster_ensure(daemon->cluster, err) != 0) return -1;
+    return probe(daemon, err);
 }
 
 /* ---- Coming up ------------------------------------------------------------------------------- */
