@@ -1,0 +1,93 @@
+"""conftest.py: the fixtures, and the daemons' logs beside every failure."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from daemon import Daemon  # noqa: E402
+from server import Server  # noqa: E402
+
+LOG_SHOWN = 20000
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """One running daemon for the tests of a file that do not disturb each other."""
+    daemon = Daemon()
+    try:
+        daemon.start()
+        yield daemon
+        assert daemon.process and daemon.process.poll() is None, "tekupd is gone"
+    finally:
+        daemon.clean_up()
+
+
+@pytest.fixture(scope="module")
+def client(daemon):
+    return daemon.client
+
+
+@pytest.fixture(scope="module")
+def seasoned():
+    """A DATA whose cluster is made and migrated, so that not every test has to wait for that."""
+    daemon = Daemon()
+    try:
+        daemon.start()
+        daemon.stop()
+        yield daemon.data
+    finally:
+        daemon.clean_up()
+
+
+@pytest.fixture
+def make_daemon(request):
+    """Makes daemons, not started yet, for tests that stop, kill or configure them. Those with a
+    private cluster find it made unless they are to be fresh."""
+    made = []
+
+    def make(fresh=False, **keywords):
+        data = None if fresh or "database_url" in keywords else request.getfixturevalue("seasoned")
+        made.append(Daemon(data=data, **keywords))
+        return made[-1]
+
+    yield make
+    failures = []
+    for daemon in made:
+        try:
+            daemon.clean_up()
+        except Exception as failure:
+            failures.append(failure)
+    assert not failures, failures
+
+
+@pytest.fixture
+def server():
+    """A PostgreSQL server of the test's own, with an empty database tekup_db."""
+    server = Server()
+    try:
+        server.start()
+        server.create_database("tekup_db")
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def no_sanitizer_report():
+    yield
+    for daemon in Daemon.alive:
+        daemon.check_log()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for daemon in Daemon.alive:
+            log = daemon.log()
+            if log:
+                report.sections.append((f"log of tekupd in {daemon.base}", log[-LOG_SHOWN:]))
