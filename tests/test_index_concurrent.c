@@ -177,7 +177,7 @@ static void *save_and_load(void *arg)
     return NULL;
 }
 
-Test(index_concurrent, searches_see_every_vector_before_or_after_a_write, .timeout = 500)
+Test(index_concurrent, searches_see_every_vector_before_or_after_a_write, .timeout = 1700)
 {
     static void *(*const roles[])(void *) = {search_all,   search_all,     replace_some,
                                              replace_some, add_and_remove, add_and_remove,

@@ -67,7 +67,7 @@ enum { TEXT = 50000 };
 enum { TEXT = SANITIZED ? 2500 : 12000 };
 #endif
 
-Test(index_recall, text50k, .timeout = 580)
+Test(index_recall, text50k, .timeout = 1700)
 {
     check_set("text50k", TEXT, SANITIZED ? 100 : 200, 1);
 }
