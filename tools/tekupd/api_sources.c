@@ -2,6 +2,7 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/sources.h"
+#include "tools/tekupd/active.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/query.h"
 
@@ -170,17 +171,10 @@ static int check_no_sync(struct daemon *daemon, const char *source, const char *
                          struct error *err)
 {
     struct syncer *syncer = api_syncer(daemon, err);
-    struct sync_progress *rows = NULL;
-    size_t count = 0;
-    bool busy = false;
-    if (syncer == NULL || syncer_progress(syncer, &rows, &count, err) != 0) return -1;
-    for (size_t i = 0; i < count; i++) {
-        busy = busy ||
-               (strcmp(rows[i].source, source) == 0 && strcmp(rows[i].repository, repository) == 0);
-        free(rows[i].source);
-        free(rows[i].repository);
-    }
-    free(rows);
+    struct active active;
+    if (syncer == NULL || active_get(syncer, &active, err) != 0) return -1;
+    const bool busy = active_find(&active, source, repository) != NULL;
+    active_free(&active);
     return busy ? error_set(err, ERR_CONFLICT, NULL,
                             "a sync of this repository is queued or running: try again when it "
                             "has ended")

@@ -1,9 +1,9 @@
 /* api_status.c: is it up, is it ready, and the figures. */
 #include "tools/tekupd/api.h"
 
+#include "tools/tekupd/active.h"
 #include "tools/tekupd/json_write.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 void api_healthz(struct daemon *daemon, struct http_request *request)
@@ -106,21 +106,16 @@ static void put_embedding(struct daemon *daemon, struct buffer *body)
 
 static void put_syncs(struct daemon *daemon, struct buffer *body)
 {
-    struct sync_progress *rows = NULL;
-    size_t count = 0, running = 0;
-    struct syncer *syncer = atomic_load(&daemon->syncer);
-    if (syncer != NULL && syncer_progress(syncer, &rows, &count, NULL) != 0) count = 0;
-    for (size_t i = 0; i < count; i++) {
-        running += rows[i].running;
-        free(rows[i].source);
-        free(rows[i].repository);
-    }
-    free(rows);
+    struct active active;
+    size_t running = 0;
+    active_get(atomic_load(&daemon->syncer), &active, NULL);
+    for (size_t i = 0; i < active.count; i++) running += active.rows[i].running;
     json_put_key(body, "syncs");
     json_put_open(body, '{');
-    json_field_integer(body, "queued", (int64_t)(count - running));
+    json_field_integer(body, "queued", (int64_t)(active.count - running));
     json_field_integer(body, "running", (int64_t)running);
     json_put_close(body, '}');
+    active_free(&active);
 }
 
 void api_status(struct daemon *daemon, struct http_request *request)

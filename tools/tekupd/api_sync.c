@@ -2,6 +2,7 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/sources.h"
+#include "tools/tekupd/active.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/query.h"
 
@@ -110,16 +111,10 @@ static void put_progress(struct buffer *body, const char *name, const struct syn
 }
 
 static void put_item(struct buffer *body, struct syncer *syncer, const struct sync_status *status,
-                     const struct sync_progress *rows, size_t count)
+                     const struct active *active)
 {
-    const struct sync_progress *current = NULL;
     struct sync_progress last = {0};
     bool has_last = false;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(rows[i].source, status->source) == 0 &&
-            strcmp(rows[i].repository, status->repository) == 0)
-            current = &rows[i];
-    }
     if (syncer != NULL)
         has_last = syncer_last(syncer, status->source, status->repository, &last, NULL) == 0;
     json_put_open(body, '{');
@@ -130,7 +125,7 @@ static void put_item(struct buffer *body, struct syncer *syncer, const struct sy
     json_field_text(body, "lastSyncAt", status->last_sync_at);
     json_field_text(body, "errorMessage", status->error_message);
     json_field_integer(body, "documentCount", status->document_count);
-    put_progress(body, "progress", current);
+    put_progress(body, "progress", active_find(active, status->source, status->repository));
     put_progress(body, "last", has_last ? &last : NULL);
     json_put_close(body, '}');
     if (has_last) {
@@ -145,17 +140,17 @@ static bool matches(const char *wanted, const char *value)
 }
 
 static void respond_list(struct http_request *request, const struct query *query,
-                         struct syncer *syncer, const struct sync_status *statuses,
-                         size_t status_count, const struct sync_progress *rows, size_t count)
+                         struct syncer *syncer, const struct sync_status *statuses, size_t count,
+                         const struct active *active)
 {
     struct buffer body = {0};
     json_put_open(&body, '{');
     json_put_key(&body, "items");
     json_put_open(&body, '[');
-    for (size_t i = 0; i < status_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (matches(query_get(query, "source"), statuses[i].source) &&
             matches(query_get(query, "repository"), statuses[i].repository))
-            put_item(&body, syncer, &statuses[i], rows, count);
+            put_item(&body, syncer, &statuses[i], active);
     }
     json_put_close(&body, ']');
     json_put_close(&body, '}');
@@ -168,23 +163,19 @@ void api_sync_list(struct daemon *daemon, struct http_request *request)
     struct query query;
     struct error err = {0};
     struct sync_status *statuses = NULL;
-    struct sync_progress *rows = NULL;
+    struct active active = {NULL, 0};
     struct syncer *syncer = atomic_load(&daemon->syncer);
-    size_t status_count = 0, count = 0;
+    size_t count = 0;
     /* What runs is asked first: a sync that ends in between is told as ended, and never as one that
      * is in_progress without running. */
     if (query_parse(http_query(request), known, &query, &err) != 0 ||
-        (syncer != NULL && syncer_progress(syncer, &rows, &count, &err) != 0) ||
-        sync_status_list(daemon->pool, &statuses, &status_count, &err) != 0)
+        active_get(syncer, &active, &err) != 0 ||
+        sync_status_list(daemon->pool, &statuses, &count, &err) != 0)
         api_fail(daemon, request, &err);
     else
-        respond_list(request, &query, syncer, statuses, status_count, rows, count);
-    for (size_t i = 0; i < status_count; i++) sync_status_free(&statuses[i]);
+        respond_list(request, &query, syncer, statuses, count, &active);
+    for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
     free(statuses);
-    for (size_t i = 0; i < count; i++) {
-        free(rows[i].source);
-        free(rows[i].repository);
-    }
-    free(rows);
+    active_free(&active);
     query_free(&query);
 }

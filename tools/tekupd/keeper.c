@@ -2,6 +2,7 @@
 
 #include "storage/base/log.h"
 #include "storage/sources.h"
+#include "tools/tekupd/active.h"
 #include "tools/tekupd/daemon.h"
 
 #include <pthread.h>
@@ -162,15 +163,11 @@ static unsigned long long count_losses(struct pool *pool)
 
 static bool syncs_are_active(struct daemon *daemon)
 {
-    struct sync_progress *rows = NULL;
-    size_t count = 0;
-    if (syncer_progress(atomic_load(&daemon->syncer), &rows, &count, NULL) != 0) return false;
-    for (size_t i = 0; i < count; i++) {
-        free(rows[i].source);
-        free(rows[i].repository);
-    }
-    free(rows);
-    return count > 0;
+    struct active active;
+    active_get(atomic_load(&daemon->syncer), &active, NULL);
+    const bool any = active.count > 0;
+    active_free(&active);
+    return any;
 }
 
 /*
