@@ -73,15 +73,14 @@ static void add_some(void *arg)
 {
     struct add_batch *add = arg;
     struct tk_index *index = add->index;
-    const struct store *store = &index->store;
     size_t i, end;
     while (batch_take(&add->batch, &i, &end)) {
         struct session *session;
         tk_error error = {""};
         tk_status status = tk_write_begin(index, &session, &error);
         if (status == TK_OK) {
-            status = tk_vector_normalise(add->vectors + i * store->dim, store->dim, store->stride,
-                                         "vector", session->vector, &error);
+            status = tk_take_vector(index, session, add->vectors + i * index->options.dim, "vector",
+                                    &error);
             if (status == TK_OK) {
                 status = tk_add_reserved(index, session, add->ids[i], &error);
                 add->done[i] = 1;
@@ -204,12 +203,12 @@ struct search_batch {
 static tk_status search_each(const struct search_batch *batch, struct session *session,
                              size_t begin, size_t end)
 {
-    const struct store *store = &batch->index->store;
+    const struct tk_index *index = batch->index;
     for (size_t i = begin; i < end; i++) {
-        tk_status status = tk_vector_normalise(batch->queries + i * store->dim, store->dim,
-                                               store->stride, "query", session->query, NULL);
+        tk_status status =
+            tk_take_vector(index, session, batch->queries + i * index->options.dim, "query", NULL);
         if (status == TK_OK)
-            status = tk_search_one(batch->index, session, batch->search,
+            status = tk_search_one(index, session, batch->search,
                                    batch->hits + i * batch->search->k, &batch->found[i]);
         if (status != TK_OK) return status;
     }
@@ -220,26 +219,32 @@ static tk_status search_each(const struct search_batch *batch, struct session *s
 static tk_status scan_together(const struct search_batch *batch, struct session *session,
                                size_t begin, size_t end)
 {
-    const struct store *store = &batch->index->store;
+    const struct tk_index *index = batch->index;
+    const struct coder *coder = &index->store.coder;
     const tk_search *search = batch->search;
     struct memory *memory = session->memory;
-    size_t n = end - begin, limit = tk_ranking_limit(search->k);
-    size_t query_bytes = n * store->stride * sizeof(float), hit_bytes = n * limit * sizeof(tk_hit);
+    const size_t n = end - begin, limit = tk_ranking_limit(search->k);
+    const size_t query_size = (tk_query_size(coder) + 63) / 64 * 64;
+    const size_t query_bytes = n * query_size, hit_bytes = n * limit * sizeof(tk_hit);
     struct filter filter = {search->within, search->predicate, search->predicate_arg};
     struct ranking rankings[SCAN_QUERIES];
-    float *queries = tk_memory_lines(memory, query_bytes);
+    struct query queries[SCAN_QUERIES];
+    char *room = tk_memory_lines(memory, query_bytes);
     tk_hit *hits = tk_memory_alloc(memory, hit_bytes);
-    tk_status status = queries && hits ? TK_OK : TK_ENOMEM;
+    tk_status status = room && hits ? TK_OK : TK_ENOMEM;
     for (size_t i = 0; i < n && status == TK_OK; i++) {
         rankings[i] = (struct ranking){.items = hits + i * limit,
                                        .room = limit,
                                        .limit = limit,
                                        .threshold = search->threshold};
-        status = tk_vector_normalise(batch->queries + (begin + i) * store->dim, store->dim,
-                                     store->stride, "query", queries + i * store->stride, NULL);
+        tk_query_place(coder, &queries[i], room + i * query_size);
+        status = tk_vector_normalise(batch->queries + (begin + i) * coder->dim, coder->dim,
+                                     coder->dim, "query", session->vector, NULL);
+        if (status != TK_OK) break;
+        tk_code_rotate(coder, session->vector, queries[i].rotated);
+        tk_query_prepare(coder, &queries[i]);
     }
-    if (status == TK_OK)
-        status = tk_exact_scan(batch->index, session, n, queries, &filter, rankings);
+    if (status == TK_OK) status = tk_exact_scan_many(index, session, n, queries, &filter, rankings);
     for (size_t i = 0; i < n && status == TK_OK; i++) {
         tk_ranking_finish(&rankings[i], search->k);
         batch->found[begin + i] = rankings[i].count;
@@ -247,7 +252,7 @@ static tk_status scan_together(const struct search_batch *batch, struct session 
             memcpy(batch->hits + (begin + i) * search->k, rankings[i].items,
                    rankings[i].count * sizeof(tk_hit));
     }
-    tk_memory_free(memory, queries, query_bytes);
+    tk_memory_free(memory, room, query_bytes);
     tk_memory_free(memory, hits, hit_bytes);
     return status;
 }

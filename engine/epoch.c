@@ -5,6 +5,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <time.h>
+
+/* How often a writer pauses for readers at most: 20 milliseconds and the scheduler's part in it. */
+#define RELIEF_PAUSES 400
 
 /* ThreadSanitizer does not model fences; a read-modify-write of one location that everybody uses
  * orders the same things. */
@@ -34,17 +38,20 @@ void tk_epoch_init(struct epoch *epoch, struct memory *memory, size_t seat_size,
     epoch->owner = owner;
     for (size_t row = 0; row < EPOCH_ROWS; row++) atomic_init(&epoch->rows[row], NULL);
     atomic_init(&epoch->now, 3); /* so that the bin before last has a number, and 0 is nobody */
+    atomic_init(&epoch->waiting, 0);
     pthread_mutex_init(&epoch->lock, NULL);
     for (size_t bin = 0; bin < 3; bin++) epoch->bins[bin] = NULL;
 }
 
 static void release_all(struct epoch *epoch, struct garbage *garbage)
 {
-    while (garbage) {
+    size_t count = 0;
+    for (; garbage; count++) {
         struct garbage *next = garbage->next;
         garbage->release(garbage, epoch->owner);
         garbage = next;
     }
+    atomic_fetch_sub_explicit(&epoch->waiting, count, memory_order_relaxed);
 }
 
 void tk_epoch_destroy(struct epoch *epoch, void (*finish)(struct seat *, struct memory *))
@@ -117,6 +124,7 @@ static bool everybody_is_in(struct epoch *epoch, uint64_t now)
 static struct garbage *turn(struct epoch *epoch, struct garbage *retired, bool *moved)
 {
     struct garbage *free_now = NULL;
+    size_t count = 0;
     full_fence(epoch);
     pthread_mutex_lock(&epoch->lock);
     uint64_t now = atomic_load_explicit(&epoch->now, memory_order_seq_cst);
@@ -125,7 +133,9 @@ static struct garbage *turn(struct epoch *epoch, struct garbage *retired, bool *
         retired->next = epoch->bins[now % 3];
         epoch->bins[now % 3] = retired;
         retired = next;
+        count++;
     }
+    atomic_fetch_add_explicit(&epoch->waiting, count, memory_order_relaxed);
     *moved = everybody_is_in(epoch, now);
     if (*moved) {
         free_now = epoch->bins[(now + 1) % 3];
@@ -145,6 +155,17 @@ void tk_epoch_leave(struct epoch *epoch, struct seat *seat)
     if (retired) {
         bool moved;
         release_all(epoch, turn(epoch, retired, &moved));
+    }
+}
+
+void tk_epoch_relieve(struct epoch *epoch, size_t most)
+{
+    static const struct timespec pause = {.tv_nsec = 50000};
+    for (int pauses = 0; pauses < RELIEF_PAUSES; pauses++) {
+        if (atomic_load_explicit(&epoch->waiting, memory_order_relaxed) <= most) return;
+        bool moved;
+        release_all(epoch, turn(epoch, NULL, &moved));
+        if (!moved) nanosleep(&pause, NULL);
     }
 }
 

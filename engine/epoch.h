@@ -51,6 +51,7 @@ struct epoch {
     _Alignas(64) _Atomic uint64_t now;
     pthread_mutex_t lock;
     struct garbage *bins[3];
+    _Atomic size_t waiting; /* blocks in the bins */
 };
 
 void tk_epoch_init(struct epoch *epoch, struct memory *memory, size_t seat_size, void *owner);
@@ -71,6 +72,11 @@ static inline void tk_epoch_retire(struct seat *seat, struct garbage *garbage)
     garbage->next = seat->retired;
     seat->retired = garbage;
 }
+
+/* Waits for readers to leave while more than `most` blocks are retired and not released, so that a
+ * writer who is faster than the epoch cannot fill the memory; not for long, since a reader may be
+ * at something long. The caller must not be seated. */
+void tk_epoch_relieve(struct epoch *epoch, size_t most);
 
 /* Waits until everybody who is seated now has left, and releases what that makes free. The caller
  * must not be seated. */

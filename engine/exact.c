@@ -1,156 +1,201 @@
 /*
  * exact.c: see exact.h.
  *
- * A scan goes through the segments and lets OpenBLAS multiply the rows of one with all queries at
- * once. What BLAS computes only decides which rows are looked at: the similarities that are
- * reported, and compared with each other, all come from the same kernel as in a walk, so that equal
- * vectors are exactly equally similar.
+ * One query is compared with rows as they are, coarse codes first. Several are compared together:
+ * rows are decoded into a block that stays in the second-level cache, which OpenBLAS multiplies
+ * with all queries at once. Either only decides which rows are looked at: the similarities that are
+ * reported, and compared with each other, all come from all bits of the codes as in a walk, so that
+ * equal vectors are exactly equally similar.
  *
- * Only rows that were live before the product are given to BLAS. A row that is live stays as it is
- * for as long as the reader is seated.
+ * Only rows that were live before they are read are read. A row that is live stays as it is for as
+ * long as the reader is seated.
  */
 #include "engine/exact.h"
 
 #include "engine/idset.h"
 
 #include <cblas.h>
+#include <string.h>
 
-/* Runs of rows shorter than this are not worth a call of BLAS. */
-#define SHORT_RUN 4
-/* The most by which BLAS and a kernel can differ on unit vectors: both add up to 65,536 products in
- * at least 16 separate sums. */
-#define BLAS_SLACK 2e-5f
+#define BLOCK_BYTES ((size_t)512 << 10)
+/* The most by which BLAS and the kernels can differ: both add up to 65,536 products in at least 16
+ * separate sums, and the kernels' query is rounded to 16 bits. */
+#define BLAS_SLACK 5e-5f
+/* What coarse codes leave out is uniform within half a unit either way, with a deviation of scale /
+ * sqrt(12) when it is summed against a query of length 1; this is fourteen of those. */
+#define COARSE_SLACK 4
+/* Rows of a set that are asked for before the first is read. */
+#define SET_CHUNK 32
 
-bool tk_rank_id(const struct tk_index *index, const float *query, const struct filter *filter,
-                struct ranking *ranking, tk_id id, uint32_t slot, float similarity)
-{
-    if (!tk_filter_accepts(filter, id)) return true;
-    uint32_t present = tk_idmap_find(&index->map, id);
-    if (present == NO_SLOT) return true;
-    if (present != slot) similarity = tk_graph_similarity(&index->graph, query, present);
-    return tk_ranking_push(ranking, id, similarity);
-}
-
-/* Puts the members of a node whose similarity is known to be near enough into the ranking. */
-static bool rank_node(const struct tk_index *index, const float *query, const struct filter *filter,
-                      struct ranking *ranking, uint32_t slot)
+bool tk_rank_node(const struct tk_index *index, const struct query *query,
+                  const struct filter *filter, struct ranking *ranking, uint32_t slot,
+                  float similarity)
 {
     const struct node *node = tk_store_node(&index->store, slot);
     const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
-    float similarity = tk_graph_similarity(&index->graph, query, slot);
-    for (uint32_t i = 0; i < members->count; i++)
-        if (!tk_rank_id(index, query, filter, ranking, members->ids[i], slot, similarity))
-            return false;
-    return true;
-}
-
-/* What rows are compared with. */
-struct scan {
-    const struct tk_index *index;
-    struct session *session;
-    size_t n;
-    const float *queries;
-    const struct filter *filter;
-    struct ranking *rankings;
-};
-
-/* scores[row * n + query] for rows from `slot` on. */
-static void multiply(const struct scan *scan, uint32_t slot, size_t rows)
-{
-    const struct store *store = &scan->index->store;
-    const float *vectors = tk_store_vector(store, slot);
-    float *scores = scan->session->scores;
-    int dim = (int)store->dim, stride = (int)store->stride, n = (int)scan->n;
-    if (rows < SHORT_RUN) {
-        for (size_t row = 0; row < rows; row++)
-            for (size_t query = 0; query < scan->n; query++)
-                scores[row * scan->n + query] =
-                    tk_graph_similarity(&scan->index->graph, scan->queries + query * store->stride,
-                                        slot + (uint32_t)row);
-    } else if (n == 1) {
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)rows, dim, 1, vectors, stride, scan->queries,
-                    1, 0, scores, 1);
-    } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, n, dim, 1, vectors, stride,
-                    scan->queries, stride, 0, scores, n);
-    }
-}
-
-static bool scan_rows(const struct scan *scan, uint32_t slot, size_t rows)
-{
-    multiply(scan, slot, rows);
-    size_t stride = scan->index->store.stride;
-    for (size_t row = 0; row < rows; row++) {
-        const float *scores = scan->session->scores + row * scan->n;
-        for (size_t query = 0; query < scan->n; query++) {
-            struct ranking *ranking = &scan->rankings[query];
-            if (scores[query] < tk_ranking_floor(ranking) - BLAS_SLACK) continue;
-            if (!rank_node(scan->index, scan->queries + query * stride, scan->filter, ranking,
-                           slot + (uint32_t)row))
-                return false;
-        }
+    for (uint32_t i = 0; members && i < members->count; i++) {
+        const tk_id id = members->ids[i];
+        if (!tk_filter_accepts(filter, id)) continue;
+        const uint32_t present = tk_idmap_find(&index->map, id);
+        if (present == NO_SLOT) continue;
+        float of_id = similarity;
+        if (present != slot)
+            of_id = tk_fine_similarity(&index->store.coder, query,
+                                       tk_store_row(&index->store, present));
+        if (!tk_ranking_push(ranking, id, of_id)) return false;
     }
     return true;
 }
 
-/* Scans the live rows among the slots from `begin` to `end`, which are in one segment. */
-static bool scan_segment(const struct scan *scan, uint32_t begin, uint32_t end)
+static bool is_live(const struct store *store, uint32_t slot)
 {
-    const struct store *store = &scan->index->store;
-    for (uint32_t slot = begin; slot < end;) {
-        uint32_t run = slot;
-        while (run < end && tk_node_state(tk_store_node(store, run)) == SLOT_LIVE) run++;
-        if (run > slot && !scan_rows(scan, slot, run - slot)) return false;
-        slot = run + 1;
-    }
-    return true;
+    return tk_node_state(tk_store_node(store, slot)) == SLOT_LIVE;
 }
 
-tk_status tk_exact_scan(const struct tk_index *index, struct session *session, size_t n,
-                        const float *queries, const struct filter *filter, struct ranking *rankings)
+tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
+                        const struct filter *filter, struct ranking *ranking)
 {
     const struct store *store = &index->store;
-    uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
-    uint32_t segment = UINT32_C(1) << store->segment_bits;
-    if (!tk_scores_reserve(session, segment * n)) return TK_ENOMEM;
-    struct scan scan = {.index = index,
-                        .session = session,
-                        .n = n,
-                        .queries = queries,
-                        .filter = filter,
-                        .rankings = rankings};
-    for (uint32_t begin = 0; begin < used; begin += segment) {
-        uint32_t end = used - begin < segment ? used : begin + segment;
-        if (!scan_segment(&scan, begin, end)) return TK_ENOMEM;
+    const struct coder *coder = &store->coder;
+    const struct query *query = &session->query;
+    const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
+    for (uint32_t slot = 0; slot < used; slot++) {
+        if (!is_live(store, slot)) continue;
+        const struct row *row = tk_store_row(store, slot);
+        const float coarse = tk_coarse_similarity(coder, query, row);
+        if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row->scale) continue;
+        if (!tk_rank_node(index, query, filter, ranking, slot,
+                          tk_fine_similarity(coder, query, row)))
+            return TK_ENOMEM;
     }
     return TK_OK;
 }
 
+/* ---- Many queries ---------------------------------------------------------------------------- */
+
+struct scan {
+    const struct tk_index *index;
+    size_t n;
+    const struct query *queries;
+    const struct filter *filter;
+    struct ranking *rankings;
+    uint32_t block;  /* rows at once */
+    uint32_t *slots; /* of the rows of the block */
+    float *rows;     /* decoded */
+    float *right;    /* the queries' floats, one after another */
+    float *scores;   /* scores[row * n + query] */
+};
+
+/* Decodes the live rows from `begin` on until the block is full; returns where it stopped. */
+static uint32_t fill_block(const struct scan *scan, uint32_t begin, uint32_t used, uint32_t *rows)
+{
+    const struct store *store = &scan->index->store;
+    uint32_t slot = begin;
+    for (*rows = 0; slot < used && *rows < scan->block; slot++) {
+        if (!is_live(store, slot)) continue;
+        scan->slots[*rows] = slot;
+        tk_code_decode(&store->coder, tk_store_row(store, slot),
+                       scan->rows + (size_t)(*rows)++ * store->coder.n);
+    }
+    return slot;
+}
+
+static bool rank_block(const struct scan *scan, uint32_t rows)
+{
+    const struct store *store = &scan->index->store;
+    const int n = (int)store->coder.n, queries = (int)scan->n;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, queries, n, 1, scan->rows, n,
+                scan->right, n, 0, scan->scores, queries);
+    for (uint32_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < scan->n; i++) {
+            struct ranking *ranking = &scan->rankings[i];
+            if (scan->scores[row * scan->n + i] < tk_ranking_floor(ranking) - BLAS_SLACK) continue;
+            const uint32_t slot = scan->slots[row];
+            const float similarity =
+                tk_fine_similarity(&store->coder, &scan->queries[i], tk_store_row(store, slot));
+            if (!tk_rank_node(scan->index, &scan->queries[i], scan->filter, ranking, slot,
+                              similarity))
+                return false;
+        }
+    return true;
+}
+
+tk_status tk_exact_scan_many(const struct tk_index *index, struct session *session, size_t n,
+                             const struct query *queries, const struct filter *filter,
+                             struct ranking *rankings)
+{
+    const uint32_t components = index->store.coder.n;
+    const uint32_t used = atomic_load_explicit(&index->store.used, memory_order_acquire);
+    uint32_t block = (uint32_t)(BLOCK_BYTES / (components * sizeof(float)));
+    if (block < 8) block = 8;
+    uint32_t slots[BLOCK_BYTES / (CODE_LEAST * sizeof(float))];
+    if (!tk_scores_reserve(session, (size_t)(block + n) * components + block * n)) return TK_ENOMEM;
+    struct scan scan = {.index = index,
+                        .n = n,
+                        .queries = queries,
+                        .filter = filter,
+                        .rankings = rankings,
+                        .block = block,
+                        .slots = slots};
+    scan.rows = session->scores;
+    scan.right = scan.rows + (size_t)block * components;
+    scan.scores = scan.right + n * components;
+    for (size_t i = 0; i < n; i++)
+        memcpy(scan.right + i * components, queries[i].rotated, components * sizeof(float));
+    for (uint32_t begin = 0, rows; begin < used;) {
+        begin = fill_block(&scan, begin, used, &rows);
+        if (rows > 0 && !rank_block(&scan, rows)) return TK_ENOMEM;
+    }
+    return TK_OK;
+}
+
+/* ---- A set of ids ---------------------------------------------------------------------------- */
+
 struct set_scan {
     const struct tk_index *index;
-    const float *query;
+    const struct query *query;
     const struct filter *filter;
     struct ranking *ranking;
+    uint32_t count;
+    tk_id ids[SET_CHUNK];
+    uint32_t slots[SET_CHUNK];
     bool ok;
 };
+
+static void compare_chunk(struct set_scan *scan)
+{
+    const struct store *store = &scan->index->store;
+    for (uint32_t i = 0; i < scan->count && scan->ok; i++) {
+        const struct row *row = tk_store_row(store, scan->slots[i]);
+        const float coarse = tk_coarse_similarity(&store->coder, scan->query, row);
+        if (coarse < tk_ranking_floor(scan->ranking) - COARSE_SLACK * row->scale) continue;
+        scan->ok = tk_ranking_push(scan->ranking, scan->ids[i],
+                                   tk_fine_similarity(&store->coder, scan->query, row));
+    }
+    scan->count = 0;
+}
 
 static bool scan_id(tk_id id, void *arg)
 {
     struct set_scan *scan = arg;
     const struct filter *filter = scan->filter;
-    uint32_t slot = tk_idmap_find(&scan->index->map, id);
+    const uint32_t slot = tk_idmap_find(&scan->index->map, id);
     if (slot == NO_SLOT || (filter->predicate && !filter->predicate(id, filter->predicate_arg)))
         return true;
-    float similarity = tk_graph_similarity(&scan->index->graph, scan->query, slot);
-    scan->ok = tk_ranking_push(scan->ranking, id, similarity);
+    const char *row = (const char *)tk_store_row(&scan->index->store, slot);
+    for (size_t line = 0; line < 4; line++) __builtin_prefetch(row + 64 * line);
+    scan->ids[scan->count] = id;
+    scan->slots[scan->count++] = slot;
+    if (scan->count == SET_CHUNK) compare_chunk(scan);
     return scan->ok;
 }
 
-tk_status tk_exact_set(const struct tk_index *index, const float *query,
+tk_status tk_exact_set(const struct tk_index *index, const struct session *session,
                        const struct filter *filter, struct ranking *ranking)
 {
     struct set_scan scan = {
-        .index = index, .query = query, .filter = filter, .ranking = ranking, .ok = true};
+        .index = index, .query = &session->query, .filter = filter, .ranking = ranking, .ok = true};
     tk_idset_each(filter->within, scan_id, &scan);
+    compare_chunk(&scan);
     return scan.ok ? TK_OK : TK_ENOMEM;
 }

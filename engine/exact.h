@@ -7,20 +7,24 @@
 #include "engine/handle.h"
 #include "engine/ranking.h"
 
-/* Puts an id of a slot into the ranking, if it is still in the index and the filter accepts it.
- * `similarity` is that of the slot's vector; where the id has moved on to another slot, the vector
+/* Puts the ids of a node into the ranking that are still in the index and that the filter accepts.
+ * `similarity` is that of the node's vector; where an id has moved on to another node, the vector
  * there counts. False when memory ran out. */
-bool tk_rank_id(const struct tk_index *index, const float *query, const struct filter *filter,
-                struct ranking *ranking, tk_id id, uint32_t slot, float similarity);
+bool tk_rank_node(const struct tk_index *index, const struct query *query,
+                  const struct filter *filter, struct ranking *ranking, uint32_t slot,
+                  float similarity);
 
-/* Compares n queries (normalised, one stride apart) with every vector of the index; one ranking for
- * each. Errors: TK_ENOMEM. */
-tk_status tk_exact_scan(const struct tk_index *index, struct session *session, size_t n,
-                        const float *queries, const struct filter *filter,
-                        struct ranking *rankings);
+/* Compares session->query with every vector of the index. Errors: TK_ENOMEM. */
+tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
+                        const struct filter *filter, struct ranking *ranking);
 
-/* Compares a query with the vectors of filter->within. Errors: TK_ENOMEM. */
-tk_status tk_exact_set(const struct tk_index *index, const float *query,
+/* Compares n queries with every vector of the index; one ranking for each. Errors: TK_ENOMEM. */
+tk_status tk_exact_scan_many(const struct tk_index *index, struct session *session, size_t n,
+                             const struct query *queries, const struct filter *filter,
+                             struct ranking *rankings);
+
+/* Compares session->query with the vectors of filter->within. Errors: TK_ENOMEM. */
+tk_status tk_exact_set(const struct tk_index *index, const struct session *session,
                        const struct filter *filter, struct ranking *ranking);
 
 #endif

@@ -1,23 +1,34 @@
 /*
  * graph.c: finding one's way in the graph. Nothing here changes it or takes a lock; see graph.h for
  * why that is enough.
+ *
+ * A walk keeps the best candidates it has come upon, sorted, and expands the best one that it has
+ * not expanded yet, until the `width` best are. To expand a node means to read its row, which gives
+ * its similarity by coarse codes, and its neighbour list, which gives guesses of its neighbours'
+ * similarities. Only nodes that are expanded are ever touched: one row and one list each, two runs
+ * of memory that are asked for before they are needed.
  */
 #include "engine/graph.h"
 
-#include <math.h>
+#include "engine/entries.h"
 
-void tk_graph_init(struct graph *graph, struct store *store, const tk_index_options *options,
-                   const struct kernels *kernels)
+#include <math.h>
+#include <string.h>
+
+#define ENTRIES 2
+/* Candidates that a walk with a filter may have waiting. */
+#define FILTERED_KEEP 1024
+
+void tk_graph_init(struct graph *graph, struct store *store, const tk_index_options *options)
 {
     graph->store = store;
     graph->memory = store->memory;
-    graph->kernels = kernels;
-    graph->max_upper = options->max_neighbours;
-    graph->max_ground = options->max_neighbours * 2;
+    graph->coder = &store->coder;
+    graph->max = options->max_neighbours * 2;
     graph->ef_construction = options->ef_construction;
     graph->seed = options->seed;
-    atomic_init(&graph->drawn, 0);
-    atomic_init(&graph->entry, 0);
+    atomic_init(&graph->nodes, 0);
+    atomic_init(&graph->entries, NULL);
     pthread_mutex_init(&graph->entry_lock, NULL);
     pthread_mutex_init(&graph->tree_lock, NULL);
     for (size_t i = 0; i < GRAPH_LOCKS; i++) {
@@ -28,6 +39,7 @@ void tk_graph_init(struct graph *graph, struct store *store, const tk_index_opti
 
 void tk_graph_destroy(struct graph *graph)
 {
+    tk_entries_free(graph);
     pthread_mutex_destroy(&graph->entry_lock);
     pthread_mutex_destroy(&graph->tree_lock);
     for (size_t i = 0; i < GRAPH_LOCKS; i++) {
@@ -36,161 +48,176 @@ void tk_graph_destroy(struct graph *graph)
     }
 }
 
-bool tk_graph_entry(const struct graph *graph, uint32_t *slot, unsigned *level)
-{
-    uint64_t entry = atomic_load_explicit(&graph->entry, memory_order_acquire);
-    if (!entry) return false;
-    *slot = (uint32_t)(entry >> 8);
-    *level = (unsigned)(entry & 255) - 1;
-    return true;
-}
+/* ---- Walking --------------------------------------------------------------------------------- */
 
-void tk_graph_set_entry(struct graph *graph, uint32_t slot, unsigned level)
-{
-    uint64_t entry = slot == NO_SLOT ? 0 : (uint64_t)slot << 8 | (level + 1);
-    atomic_store_explicit(&graph->entry, entry, memory_order_release);
-}
+/* A walk under way. */
+struct steps {
+    const struct graph *graph;
+    struct session *session;
+    const struct walk *walk;
+    size_t keep; /* of session->best */
+    size_t next; /* every candidate before this one has been expanded */
+    bool failed;
+};
 
-/* The processor fetches the rest of a vector by itself once it sees the direction. */
-static void prefetch_vector(const float *vector)
+static void prefetch_row(const struct graph *graph, uint32_t slot)
 {
-    for (size_t line = 0; line < 4; line++) __builtin_prefetch(vector + line * 16);
+    const char *row = (const char *)tk_graph_row(graph, slot);
+    const size_t size = sizeof(struct row) + graph->coder->n;
+    for (size_t line = 0; line < size; line += 64) __builtin_prefetch(row + line);
 }
 
 /* Whether a node may be part of the answer. */
-static bool accepts(const struct graph *graph, const struct walk *walk, uint32_t slot)
+static bool accepts(const struct steps *steps, uint32_t slot)
 {
-    const struct node *node = tk_store_node(graph->store, slot);
-    if (slot == walk->except || tk_node_state(node) != SLOT_LIVE) return false;
-    if (!walk->filter) return true;
+    const struct node *node = tk_store_node(steps->graph->store, slot);
+    if (slot == steps->walk->except || tk_node_state(node) != SLOT_LIVE) return false;
     const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
     for (uint32_t i = 0; members && i < members->count; i++)
-        if (tk_filter_accepts(walk->filter, members->ids[i])) return true;
+        if (tk_filter_accepts(steps->walk->filter, members->ids[i])) return true;
     return false;
 }
 
-/* Candidates that are not above this can neither be in the answer nor lead to it. */
-static float bound(const struct session *session, const struct walk *walk)
+/* What a candidate has to be better than to be of use. */
+static float floor_of(const struct queue *queue, size_t keep)
 {
-    if (session->best.count < walk->ef) return -INFINITY;
-    return fminf(session->best.items[0].similarity, walk->all_above);
+    return queue->count < keep ? -INFINITY : queue->items[keep - 1].similarity;
+}
+
+static float floor_of_walk(const struct steps *steps)
+{
+    float floor = floor_of(&steps->session->best, steps->keep);
+    if (steps->walk->filter)
+        floor = fmaxf(floor, floor_of(&steps->session->accepted, steps->walk->keep));
+    return floor;
 }
 
 /* Takes note of a node that the walk has come upon. */
-static bool consider(const struct graph *graph, struct session *session, const struct walk *walk,
-                     struct candidate candidate)
+static void consider(struct steps *steps, struct candidate candidate)
 {
-    if (!(candidate.similarity > bound(session, walk))) return true;
-    if (!tk_queue_push_best(session, &session->frontier, candidate)) return false;
-    if (!accepts(graph, walk, candidate.slot)) return true;
-    struct queue *best = &session->best;
-    if (!tk_queue_push_worst(session, best, candidate)) return false;
-    while (best->count > walk->ef && best->items[0].similarity < walk->all_above)
-        tk_queue_pop_worst(best);
-    return true;
+    struct session *session = steps->session;
+    bool ok = true;
+    if (!tk_visited_mark(session, candidate.slot, &ok)) {
+        steps->failed = !ok;
+        return;
+    }
+    const size_t at = tk_queue_insert(&session->best, steps->keep, candidate);
+    if (at < steps->next) steps->next = at;
+    if (at < steps->keep) __builtin_prefetch(tk_store_node(steps->graph->store, candidate.slot));
+    if (steps->walk->filter && accepts(steps, candidate.slot))
+        tk_queue_insert(&session->accepted, steps->walk->keep, candidate);
 }
 
-/* Looks at all neighbours of a node. */
-static bool expand(const struct graph *graph, struct session *session, const struct walk *walk,
-                   uint32_t slot)
+/* Puts what is now known better than by a guess in its place. */
+static void settle(struct steps *steps, size_t at, float similarity)
 {
-    const struct neighbours *list = tk_graph_list(graph, slot, walk->layer);
-    if (!list) return true;
-    uint32_t fresh[LIST_MAX];
-    uint32_t count = 0;
-    bool ok = true;
-    for (uint32_t i = 0; i < list->count; i++) {
-        uint32_t neighbour = tk_neighbour(list, i);
-        if (!tk_visited_mark(session, neighbour, &ok)) continue;
-        fresh[count++] = neighbour;
-        prefetch_vector(tk_store_vector(graph->store, neighbour));
+    struct candidate *items = steps->session->best.items;
+    const size_t count = steps->session->best.count;
+    const struct candidate settled = {similarity, items[at].slot | EXPANDED};
+    for (; at > 0 && items[at - 1].similarity < similarity; at--) items[at] = items[at - 1];
+    for (; at + 1 < count && items[at + 1].similarity > similarity; at++) items[at] = items[at + 1];
+    items[at] = settled;
+}
+
+/* The candidate that will most likely be expanded after this one. */
+static void prefetch_next(const struct steps *steps)
+{
+    const struct queue *best = &steps->session->best;
+    size_t at = steps->next + 1;
+    while (at < best->count && best->items[at].slot & EXPANDED) at++;
+    if (at >= best->count || (!steps->walk->filter && at >= steps->walk->width)) return;
+    const uint32_t slot = best->items[at].slot;
+    prefetch_row(steps->graph, slot);
+    const struct neighbours *list = tk_graph_list(steps->graph, slot);
+    if (list) tk_links_prefetch(list);
+}
+
+/* Expands the candidate at steps->next. */
+static void expand(struct steps *steps)
+{
+    const struct graph *graph = steps->graph;
+    const struct query *query = steps->walk->query;
+    const uint32_t slot = steps->session->best.items[steps->next].slot;
+    const struct neighbours *list = tk_graph_list(graph, slot);
+    const float similarity = tk_coarse_similarity(graph->coder, query, tk_graph_row(graph, slot));
+    prefetch_next(steps);
+    settle(steps, steps->next, similarity);
+    for (uint32_t g = 0; list && g * LINKS_GROUP < list->count; g++) {
+        const struct link_group *group = tk_link_group(list, g);
+        float guesses[LINKS_GROUP];
+        tk_links_guess(graph->coder, query, group, similarity, guesses);
+        uint32_t length = list->count - g * LINKS_GROUP;
+        if (length > LINKS_GROUP) length = LINKS_GROUP;
+        for (uint32_t i = 0; i < length; i++) {
+            if (!(guesses[i] > floor_of_walk(steps))) continue;
+            const uint32_t neighbour = tk_neighbour(list, g * LINKS_GROUP + i);
+            if (neighbour != slot) consider(steps, (struct candidate){guesses[i], neighbour});
+        }
     }
-    for (uint32_t i = 0; ok && i < count; i++) {
-        struct candidate candidate = {tk_graph_similarity(graph, walk->query, fresh[i]), fresh[i]};
-        ok = consider(graph, session, walk, candidate);
-    }
-    return ok;
+}
+
+/* Moves on to the best candidate that is to be expanded. */
+static bool find_next(struct steps *steps)
+{
+    const struct queue *best = &steps->session->best;
+    while (steps->next < best->count && best->items[steps->next].slot & EXPANDED) steps->next++;
+    if (steps->next >= best->count) return false;
+    if (!steps->walk->filter) return steps->next < steps->walk->width;
+    return best->items[steps->next].similarity >
+           floor_of(&steps->session->accepted, steps->walk->keep);
 }
 
 tk_status tk_graph_walk(const struct graph *graph, struct session *session, const struct walk *walk)
 {
+    struct steps steps = {.graph = graph, .session = session, .walk = walk, .keep = walk->keep};
+    struct candidate entries[ENTRIES];
+    if (walk->filter && steps.keep < FILTERED_KEEP) steps.keep = FILTERED_KEEP;
+    session->best.count = session->accepted.count = 0;
+    if (!tk_queue_reserve(session, &session->best, steps.keep) ||
+        !tk_queue_reserve(session, &session->accepted, walk->keep))
+        return TK_ENOMEM;
     tk_visited_clear(&session->visited);
-    session->frontier.count = session->best.count = 0;
-    for (size_t i = 0; i < session->starts.count; i++) {
-        bool ok = true;
-        if (tk_visited_mark(session, session->starts.items[i].slot, &ok))
-            ok = consider(graph, session, walk, session->starts.items[i]);
-        if (!ok) return TK_ENOMEM;
+    const size_t count = tk_entries_find(graph, walk->query, entries, ENTRIES);
+    for (size_t i = 0; i < count; i++) {
+        prefetch_row(graph, entries[i].slot);
+        consider(&steps, entries[i]);
     }
-    while (session->frontier.count > 0) {
-        struct candidate next = tk_queue_pop_best(&session->frontier);
-        if (next.similarity < bound(session, walk)) break;
-        if (session->visited.count > walk->visits_max) return TK_EFULL;
-        if (!expand(graph, session, walk, next.slot)) return TK_ENOMEM;
+    for (size_t expansions = 0; find_next(&steps); expansions++) {
+        if (expansions == walk->expansions_max) return TK_EFULL;
+        expand(&steps);
+        if (steps.failed) return TK_ENOMEM;
     }
-    tk_queue_sort(&session->best);
+    if (walk->filter) {
+        const struct queue walked = session->best;
+        session->best = session->accepted;
+        session->accepted = walked;
+    }
     return TK_OK;
 }
 
-/* The best node of a layer that can be reached by always going to a better neighbour. */
-static struct candidate climb(const struct graph *graph, const float *query, unsigned layer,
-                              struct candidate from)
-{
-    for (;;) {
-        struct candidate best = from;
-        const struct neighbours *list = tk_graph_list(graph, from.slot, layer);
-        for (uint32_t i = 0; list && i < list->count; i++) {
-            uint32_t slot = tk_neighbour(list, i);
-            float similarity = tk_graph_similarity(graph, query, slot);
-            if (similarity > best.similarity) best = (struct candidate){similarity, slot};
-        }
-        if (best.slot == from.slot) return best;
-        from = best;
-    }
-}
-
-bool tk_graph_descend(const struct graph *graph, struct session *session, const float *query,
-                      unsigned to, unsigned *level, tk_status *status)
-{
-    uint32_t slot;
-    *status = TK_OK;
-    session->starts.count = 0;
-    if (!tk_graph_entry(graph, &slot, level)) return false;
-    if (!tk_queue_reserve(session, &session->starts, 1)) {
-        *status = TK_ENOMEM;
-        return false;
-    }
-    struct candidate at = {tk_graph_similarity(graph, query, slot), slot};
-    for (unsigned layer = *level; layer > to; layer--) at = climb(graph, query, layer, at);
-    session->starts.items[0] = at;
-    session->starts.count = 1;
-    return true;
-}
-
-/* Whether a candidate is nearer to the base than to any that was chosen. */
-static bool is_diverse(const struct graph *graph, struct candidate candidate,
-                       const uint32_t *chosen, uint32_t count)
-{
-    const float *vector = tk_store_vector(graph->store, candidate.slot);
-    for (uint32_t i = 0; i < count; i++)
-        if (tk_graph_similarity(graph, vector, chosen[i]) > candidate.similarity) return false;
-    return true;
-}
+/* ---- Choosing neighbours --------------------------------------------------------------------- */
 
 uint32_t tk_graph_select(const struct graph *graph, const struct candidate *candidates, size_t n,
-                         uint32_t max, uint32_t *chosen)
+                         uint32_t max, uint32_t *chosen, float *similarities, uint32_t *diverse)
 {
-    uint32_t count = 0;
-    for (size_t i = 0; i < n && count < max; i++)
-        if (is_diverse(graph, candidates[i], chosen, count)) chosen[count++] = candidates[i].slot;
-
-    /* Both orders are that of the candidates, so those passed over are found by going along. */
-    uint32_t diverse = count, next = 0;
-    for (size_t i = 0; i < n && count < max / 4 * 3; i++) {
-        if (next < diverse && candidates[i].slot == chosen[next])
-            next++;
-        else
-            chosen[count++] = candidates[i].slot;
+    uint32_t passed[LIST_MAX], count = 0, passed_count = 0;
+    for (size_t i = 0; i < n && count < max; i++) {
+        const struct row *row = tk_graph_row(graph, candidates[i].slot);
+        bool alone = true;
+        for (uint32_t j = 0; alone && j < count; j++)
+            alone = tk_rows_similarity(graph->coder, row, tk_graph_row(graph, chosen[j])) <=
+                    candidates[i].similarity;
+        if (alone) {
+            chosen[count] = candidates[i].slot;
+            similarities[count++] = candidates[i].similarity;
+        } else if (passed_count < max) {
+            passed[passed_count++] = (uint32_t)i;
+        }
+    }
+    *diverse = count;
+    for (uint32_t i = 0; i < passed_count && count < max; i++) {
+        chosen[count] = candidates[passed[i]].slot;
+        similarities[count++] = candidates[passed[i]].similarity;
     }
     return count;
 }

@@ -1,11 +1,11 @@
 /*
- * graph_tree.c: keeping every layer connected.
+ * graph_tree.c: keeping the graph connected.
  *
  * The heuristic that chooses neighbours sees one list at a time. Of a tight cluster of more vectors
  * than a list has room for, every list can end up inside the cluster, and nothing leads out of it
- * or into it. So the nodes of a layer also form a tree: a node's parent is the nearest node that
- * was found when it was inserted, and the links between the two are exempt from pruning. They make
- * the layer connected, and they are where a search looks: whoever searched for the node before it
+ * or into it. So the nodes also form a tree: a node's parent is the nearest node that was found
+ * when it was inserted, and the links between the two are exempt from pruning. They make the graph
+ * connected, and they are where a search looks: whoever searched for the node before it
  * was there arrived at its parent.
  *
  * A node has few children, so that lists stay short. A new node is given its parent while nobody
@@ -26,68 +26,66 @@ static bool is_live(const struct graph *graph, uint32_t slot)
     return tk_node_state(tk_store_node(graph->store, slot)) == SLOT_LIVE;
 }
 
-static void set_parent(struct graph *graph, uint32_t slot, unsigned layer, uint32_t parent)
+static void set_parent(struct graph *graph, uint32_t slot, uint32_t parent)
 {
-    struct links *links = tk_node_links(tk_store_node(graph->store, slot), layer);
-    atomic_store_explicit(&links->parent, parent, memory_order_release);
+    atomic_store_explicit(&tk_store_node(graph->store, slot)->parent, parent, memory_order_release);
 }
 
 /* Whether a node may have another child. Sets *child to one it has, or NO_SLOT. */
-static bool has_room(const struct graph *graph, uint32_t slot, unsigned layer, uint32_t *child)
+static bool has_room(const struct graph *graph, uint32_t slot, uint32_t *child)
 {
-    const struct neighbours *list = tk_graph_list(graph, slot, layer);
+    const struct neighbours *list = tk_graph_list(graph, slot);
     uint32_t count = 0;
     *child = NO_SLOT;
     for (uint32_t i = 0; list && i < list->count; i++) {
         uint32_t neighbour = tk_neighbour(list, i);
-        if (tk_parent(graph, neighbour, layer) != slot) continue;
+        if (tk_parent(graph, neighbour) != slot) continue;
         *child = neighbour;
         count++;
     }
-    return count < tk_graph_max(graph, layer) / 2;
+    return count < graph->max / 2;
 }
 
 /* The first of the selected that is live and has room. Where none has, a descendant of the first
  * that is live. */
-static uint32_t choose_parent(const struct graph *graph, uint32_t slot, unsigned layer,
+static uint32_t choose_parent(const struct graph *graph, uint32_t slot,
                               const struct selection *selected)
 {
     uint32_t child, full = NO_SLOT;
     for (uint32_t i = 0; i < selected->count; i++) {
         uint32_t candidate = selected->slots[i];
         if (candidate == slot || !is_live(graph, candidate)) continue;
-        if (has_room(graph, candidate, layer, &child)) return candidate;
+        if (has_room(graph, candidate, &child)) return candidate;
         if (full == NO_SLOT) full = candidate;
     }
     for (int depth = 0; full != NO_SLOT && depth < ASCENT_MAX; depth++) {
-        if (has_room(graph, full, layer, &child) || child == slot) break;
+        if (has_room(graph, full, &child) || child == slot) break;
         full = child;
     }
     return full;
 }
 
-void tk_tree_plant(struct graph *graph, uint32_t slot, unsigned layer,
-                   const struct selection *selected)
+void tk_tree_plant(struct graph *graph, uint32_t slot, const struct selection *selected)
 {
-    set_parent(graph, slot, layer, choose_parent(graph, slot, layer, selected));
+    set_parent(graph, slot, choose_parent(graph, slot, selected));
 }
 
 /* Whether `slot` is `ancestor` or below it. Under tree_lock. Yes when in doubt. */
-static bool descends(const struct graph *graph, uint32_t slot, uint32_t ancestor, unsigned layer)
+static bool descends(const struct graph *graph, uint32_t slot, uint32_t ancestor)
 {
     for (int steps = 0; steps < ASCENT_MAX; steps++) {
         if (slot == NO_SLOT) return false;
         if (slot == ancestor) return true;
-        slot = tk_parent(graph, slot, layer);
+        slot = tk_parent(graph, slot);
     }
     return true;
 }
 
 /* The nearest live ancestor, or NO_SLOT. Under tree_lock. */
-static uint32_t live_ancestor(const struct graph *graph, uint32_t slot, unsigned layer)
+static uint32_t live_ancestor(const struct graph *graph, uint32_t slot)
 {
     for (int steps = 0; steps < ASCENT_MAX && slot != NO_SLOT; steps++) {
-        slot = tk_parent(graph, slot, layer);
+        slot = tk_parent(graph, slot);
         if (slot != NO_SLOT && is_live(graph, slot)) return slot;
     }
     return NO_SLOT;
@@ -95,53 +93,59 @@ static uint32_t live_ancestor(const struct graph *graph, uint32_t slot, unsigned
 
 /* The nearest of the orphan's neighbours that has room and is no descendant, or else the nearest
  * live ancestor. Under tree_lock. */
-static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan, unsigned layer)
+static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan)
 {
-    const struct neighbours *list = tk_graph_list(graph, orphan, layer);
-    const float *base = tk_store_vector(graph->store, orphan);
+    const struct neighbours *list = tk_graph_list(graph, orphan);
     struct candidate nearest = {-2, NO_SLOT};
     for (uint32_t i = 0; list && i < list->count; i++) {
         uint32_t child, slot = tk_neighbour(list, i);
         if (slot == orphan || !is_live(graph, slot)) continue;
-        float similarity = tk_graph_similarity(graph, base, slot);
-        if (similarity > nearest.similarity && has_room(graph, slot, layer, &child) &&
-            !descends(graph, slot, orphan, layer))
+        const float similarity = tk_link_similarity(list, i);
+        if (similarity > nearest.similarity && has_room(graph, slot, &child) &&
+            !descends(graph, slot, orphan))
             nearest = (struct candidate){similarity, slot};
     }
-    return nearest.slot != NO_SLOT ? nearest.slot : live_ancestor(graph, orphan, layer);
+    return nearest.slot != NO_SLOT ? nearest.slot : live_ancestor(graph, orphan);
 }
 
-/* Gives a node another parent. Where there is none it was below the first node of the layer, and
+/* Gives a node another parent. Where there is none it was below the first node of the graph, and
  * takes that one's place. */
-static uint32_t change_parent(struct graph *graph, uint32_t slot, unsigned layer)
+static uint32_t change_parent(struct graph *graph, uint32_t slot)
 {
     pthread_mutex_lock(&graph->tree_lock);
-    uint32_t parent = choose_new_parent(graph, slot, layer);
-    set_parent(graph, slot, layer, parent);
+    uint32_t parent = choose_new_parent(graph, slot);
+    set_parent(graph, slot, parent);
     pthread_mutex_unlock(&graph->tree_lock);
     return parent;
 }
 
-tk_status tk_tree_link(struct graph *graph, struct session *session, uint32_t slot, unsigned layer)
+/* Links two nodes both ways, whatever else is in their lists. */
+static tk_status link_both(struct graph *graph, struct session *session, uint32_t slot,
+                           const struct query *query, uint32_t parent)
 {
-    uint32_t parent = tk_parent(graph, slot, layer);
+    tk_status status = tk_graph_link(graph, session, parent, slot, query, true);
+    return status == TK_OK ? tk_graph_link(graph, session, slot, parent, NULL, true) : status;
+}
+
+tk_status tk_tree_link(struct graph *graph, struct session *session, uint32_t slot,
+                       const struct query *query)
+{
+    uint32_t parent = tk_parent(graph, slot);
     for (int try = 0; try < ATTACH_TRIES && is_live(graph, slot); try++) {
-        if (parent == NO_SLOT || !is_live(graph, parent))
-            parent = change_parent(graph, slot, layer);
+        if (parent == NO_SLOT || !is_live(graph, parent)) parent = change_parent(graph, slot);
         if (parent == NO_SLOT) return TK_ENOTFOUND;
-        tk_status status = tk_graph_link(graph, session, parent, slot, layer, true);
-        if (status == TK_OK) status = tk_graph_link(graph, session, slot, parent, layer, true);
+        tk_status status = link_both(graph, session, slot, query, parent);
         if (status != TK_ENOTFOUND) return status;
     }
     return TK_ENOTFOUND;
 }
 
-void tk_tree_detach(struct graph *graph, struct session *session, uint32_t gone, unsigned layer)
+void tk_tree_detach(struct graph *graph, struct session *session, uint32_t gone)
 {
-    const struct neighbours *list = tk_graph_list(graph, gone, layer);
+    const struct neighbours *list = tk_graph_list(graph, gone);
     for (uint32_t i = 0; list && i < list->count; i++) {
         uint32_t slot = tk_neighbour(list, i);
-        if (slot != gone && tk_parent(graph, slot, layer) == gone)
-            tk_tree_link(graph, session, slot, layer);
+        if (slot != gone && tk_parent(graph, slot) == gone)
+            tk_tree_link(graph, session, slot, NULL);
     }
 }

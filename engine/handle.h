@@ -51,12 +51,17 @@ void tk_read_end(const struct tk_index *index, struct session *session);
 tk_status tk_write_begin(struct tk_index *index, struct session **session, tk_error *error);
 void tk_write_end(struct tk_index *index, struct session *session);
 
+/* Checks and normalises a vector of the caller's and puts it into session->query, in all its forms.
+ * Errors: TK_ENONFINITE, TK_EZERO; the message begins with `what`. */
+tk_status tk_take_vector(const struct tk_index *index, struct session *session, const float *vector,
+                         const char *what, tk_error *error);
+
 /* Does all errands there are, so that every member of a node belongs to it. For those who hold the
  * gate alone. */
 tk_status tk_settle(struct tk_index *index, tk_error *error);
 
-/* Adds a normalised vector under an id that has been reserved, which it publishes or cancels. The
- * vector is in session->vector. */
+/* Adds a vector under an id that has been reserved, which it publishes or cancels. The
+ * vector is in session->query. */
 tk_status tk_add_reserved(struct tk_index *index, struct session *session, tk_id id,
                           tk_error *error);
 

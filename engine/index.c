@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Replaced lists and the like that may wait to be freed before writers wait for readers. */
+#define GARBAGE_MOST 512
+
 void tk_index_options_init(tk_index_options *options)
 {
     if (!options) return;
@@ -59,13 +62,14 @@ tk_status tk_index_create(const tk_index_options *options, tk_index **index, tk_
     memset(made, 0, sizeof(*made));
     made->options = *options;
     tk_memory_init(&made->memory);
-    if (tk_store_init(&made->store, &made->memory, options->dim) != TK_OK) {
+    if (tk_store_init(&made->store, &made->memory, options->dim, options->max_neighbours * 2,
+                      tk_kernels_best()) != TK_OK) {
         free(made);
         return tk_fail_memory(error);
     }
     tk_epoch_init(&made->epoch, &made->memory, sizeof(struct session), &made->store);
     tk_idmap_init(&made->map, &made->memory);
-    tk_graph_init(&made->graph, &made->store, options, tk_kernels_best());
+    tk_graph_init(&made->graph, &made->store, options);
     init_gate(&made->gate);
     pthread_mutex_init(&made->errand_lock, NULL);
     /* Parallelism is over queries and vectors. A BLAS that starts threads for each small product
@@ -89,9 +93,9 @@ void tk_index_free(tk_index *index)
         free_errand(index, index->errands);
         index->errands = next;
     }
+    tk_graph_destroy(&index->graph);
     tk_store_destroy(&index->store);
     tk_idmap_destroy(&index->map);
-    tk_graph_destroy(&index->graph);
     pthread_rwlock_destroy(&index->gate);
     pthread_mutex_destroy(&index->errand_lock);
     tk_memory_free(&index->memory, index->note, index->note_size);
@@ -109,13 +113,25 @@ static struct tk_index *seats_of(const struct tk_index *index)
 
 tk_status tk_read_begin(const struct tk_index *index, struct session **session, tk_error *error)
 {
-    *session = tk_session_begin(&seats_of(index)->epoch, index->store.stride);
+    *session = tk_session_begin(&seats_of(index)->epoch, &index->store.coder);
     return *session ? TK_OK : tk_fail_memory(error);
 }
 
 void tk_read_end(const struct tk_index *index, struct session *session)
 {
     tk_session_end(&seats_of(index)->epoch, session);
+}
+
+tk_status tk_take_vector(const struct tk_index *index, struct session *session, const float *vector,
+                         const char *what, tk_error *error)
+{
+    const struct coder *coder = &index->store.coder;
+    tk_status status =
+        tk_vector_normalise(vector, coder->dim, coder->dim, what, session->vector, error);
+    if (status != TK_OK) return status;
+    tk_code_rotate(coder, session->vector, session->query.rotated);
+    tk_query_prepare(coder, &session->query);
+    return TK_OK;
 }
 
 static void put_errand(struct tk_index *index, struct errand *errand)
@@ -179,6 +195,7 @@ void tk_write_end(struct tk_index *index, struct session *session)
 {
     tk_read_end(index, session);
     pthread_rwlock_unlock(&index->gate);
+    tk_epoch_relieve(&index->epoch, GARBAGE_MOST);
 }
 
 tk_status tk_settle(struct tk_index *index, tk_error *error)
@@ -233,8 +250,7 @@ tk_status tk_index_add(tk_index *index, tk_id id, const float *vector, tk_error 
     tk_status status = check_write(index, vector, error);
     if (status == TK_OK) status = tk_write_begin(index, &session, error);
     if (status != TK_OK) return status;
-    status = tk_vector_normalise(vector, index->store.dim, index->store.stride, "vector",
-                                 session->vector, error);
+    status = tk_take_vector(index, session, vector, "vector", error);
     if (status != TK_OK) goto out;
     status = tk_idmap_reserve(&index->map, &session->seat, id);
     if (status == TK_EEXISTS)
@@ -277,8 +293,7 @@ tk_status tk_index_replace(tk_index *index, tk_id id, const float *vector, tk_er
     tk_status status = check_write(index, vector, error);
     if (status == TK_OK) status = tk_write_begin(index, &session, error);
     if (status != TK_OK) return status;
-    status = tk_vector_normalise(vector, index->store.dim, index->store.stride, "vector",
-                                 session->vector, error);
+    status = tk_take_vector(index, session, vector, "vector", error);
     if (status != TK_OK) goto out;
     if (tk_idmap_find(&index->map, id) == NO_SLOT) {
         status = fail_absent(error, id);
@@ -359,10 +374,15 @@ tk_status tk_index_get(const tk_index *index, tk_id id, float *out, tk_error *er
     if (!out) return tk_fail(error, TK_EINVAL, "out is NULL");
     uint32_t slot = find_slot(index, id, &session, &status, error);
     if (status != TK_OK) return status;
-    if (slot == NO_SLOT)
+    if (slot == NO_SLOT) {
         status = fail_absent(error, id);
-    else
-        memcpy(out, tk_store_vector(&index->store, slot), index->store.dim * sizeof(float));
+    } else {
+        float *rotated = session->query.rotated;
+        tk_code_decode(&index->store.coder, tk_store_row(&index->store, slot), rotated);
+        tk_code_unrotate(&index->store.coder, rotated);
+        status = tk_vector_normalise(rotated, index->options.dim, index->options.dim, "vector", out,
+                                     error);
+    }
     tk_read_end(index, session);
     return status;
 }
@@ -382,7 +402,7 @@ static double mean_neighbours(const tk_index *index)
     uint32_t used = atomic_load_explicit(&index->store.used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
         if (tk_node_state(tk_store_node(&index->store, slot)) != SLOT_LIVE) continue;
-        const struct neighbours *list = tk_graph_list(&index->graph, slot, 0);
+        const struct neighbours *list = tk_graph_list(&index->graph, slot);
         nodes++;
         links += list ? list->count : 0;
     }
@@ -395,8 +415,6 @@ void tk_index_get_stats(const tk_index *index, tk_index_stats *stats)
     if (!stats) return;
     *stats = (tk_index_stats){0};
     if (!index) return;
-    uint32_t entry;
-    unsigned level;
     stats->count = tk_index_count(index);
     stats->capacity = tk_store_capacity(&index->store);
     stats->bytes = atomic_load(&index->memory.bytes) + sizeof(*index);
@@ -404,11 +422,11 @@ void tk_index_get_stats(const tk_index *index, tk_index_stats *stats)
     stats->max_neighbours = index->options.max_neighbours;
     stats->ef_construction = index->options.ef_construction;
     stats->ef_search = index->options.ef_search;
-    stats->layers = tk_graph_entry(&index->graph, &entry, &level) ? level + 1 : 0;
+    stats->layers = atomic_load(&index->graph.nodes) > 0 ? 1 : 0;
     stats->mean_neighbours = mean_neighbours(index);
     stats->adds = atomic_load(&index->adds);
     stats->replaces = atomic_load(&index->replaces);
     stats->removes = atomic_load(&index->removes);
     stats->searches = atomic_load(&index->searches);
-    stats->kernel = index->graph.kernels->name;
+    stats->kernel = index->store.coder.kernels->name;
 }

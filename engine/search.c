@@ -13,10 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Distances that a walk computes for each candidate that it keeps, and besides, on real embeddings.
- * A scan computes one per vector, and reads them in order, which is a little faster. */
-#define WALK_PER_EF 16
-#define WALK_FIXED 300
+/* What a walk takes for each candidate that it expands, and besides, in comparisons with one row;
+ * both are bound by memory, and an expansion reads four times as much. */
+#define WALK_PER_EF 5
+#define WALK_FIXED 60
+/* Sets up to this size are always compared whole: it takes a few hundred microseconds at most, and
+ * the answer is exact. */
+#define SMALL 1000
+/* Candidates that are kept beyond those that are expanded. */
+#define KEEP_MORE 16
+/* Coarse similarities are off by a few ten-thousandths, so that the best k by all bits are among a
+ * few more by coarse codes. */
+#define RANK_MORE(k) ((k) + (k) / 8 + 12)
 
 void tk_search_init(tk_search *search)
 {
@@ -73,51 +81,70 @@ static tk_status compare_all(const struct tk_index *index, struct session *sessi
 {
     ranking->count = 0;
     if (filter->within && tk_idset_count(filter->within) < tk_index_count(index))
-        return tk_exact_set(index, session->query, filter, ranking);
-    return tk_exact_scan(index, session, 1, session->query, filter, ranking);
+        return tk_exact_set(index, session, filter, ranking);
+    return tk_exact_scan(index, session, filter, ranking);
 }
 
-/* Turns what a walk found into hits. Candidates are sorted, so once the ranking is full of better
- * ones the rest cannot change it. */
+/* Candidates whose similarity was only guessed get it by coarse codes. */
+static void know_all(const struct tk_index *index, struct session *session)
+{
+    struct queue *best = &session->best;
+    for (size_t i = 0; i < best->count; i++) {
+        if (best->items[i].slot & EXPANDED) continue;
+        const char *row = (const char *)tk_store_row(&index->store, best->items[i].slot);
+        for (size_t line = 0; line < 8; line++) __builtin_prefetch(row + 64 * line);
+    }
+    for (size_t i = 0; i < best->count; i++) {
+        struct candidate *candidate = &best->items[i];
+        if (!(candidate->slot & EXPANDED))
+            candidate->similarity = tk_coarse_similarity(
+                &index->store.coder, &session->query, tk_store_row(&index->store, candidate->slot));
+        candidate->slot = tk_candidate_slot(*candidate);
+    }
+    tk_queue_sort(best);
+}
+
+/* Turns what a walk found into hits. Candidates are sorted by coarse codes. */
 static bool rank_walk(const struct tk_index *index, struct session *session,
-                      const struct filter *filter, struct ranking *ranking)
+                      const struct filter *filter, size_t wanted, struct ranking *ranking)
 {
     const struct queue *best = &session->best;
+    size_t more = RANK_MORE(wanted);
+    for (size_t i = 0; i < best->count && i < more; i++) {
+        const char *fine = (const char *)tk_row_fine(
+            &index->store.coder, tk_store_row(&index->store, best->items[i].slot));
+        for (size_t line = 0; line < 12; line++) __builtin_prefetch(fine + 64 * line);
+    }
     for (size_t i = 0; i < best->count; i++) {
-        struct candidate candidate = best->items[i];
-        if (candidate.similarity < tk_ranking_floor(ranking)) break;
-        const struct node *node = tk_store_node(&index->store, candidate.slot);
-        const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
-        for (uint32_t m = 0; m < members->count; m++)
-            if (!tk_rank_id(index, session->query, filter, ranking, members->ids[m], candidate.slot,
-                            candidate.similarity))
-                return false;
+        /* Where nodes have died, those that come after take their place. */
+        if (i >= more && ranking->count >= wanted) break;
+        const uint32_t slot = best->items[i].slot;
+        const float similarity = tk_fine_similarity(&index->store.coder, &session->query,
+                                                    tk_store_row(&index->store, slot));
+        if (!tk_rank_node(index, &session->query, filter, ranking, slot, similarity)) return false;
     }
     return true;
 }
 
-/* Walks the ground layer. TK_EFULL when the filter let so little through that comparing with
- * everything is the better way. */
+/* Walks the graph. TK_EFULL when the filter let so little through that comparing with everything is
+ * the better way. */
 static tk_status walk(const struct tk_index *index, struct session *session,
-                      const struct filter *filter, size_t ef, float all_above,
+                      const struct filter *filter, size_t ef, size_t wanted,
                       struct ranking *ranking)
 {
-    tk_status status;
-    unsigned top;
-    bool open = tk_filter_is_open(filter);
-    struct walk ground = {.query = session->query,
-                          .layer = 0,
-                          .ef = ef,
-                          .all_above = all_above,
-                          .filter = open ? NULL : filter,
-                          .except = NO_SLOT,
-                          .visits_max = tk_index_count(index) / 2 + ef};
-    if (open && !(all_above < INFINITY)) ground.visits_max = SIZE_MAX;
+    const bool open = tk_filter_is_open(filter);
+    const struct walk walk = {.query = &session->query,
+                              .width = ef,
+                              .keep = ef + KEEP_MORE,
+                              .filter = open ? NULL : filter,
+                              .except = NO_SLOT,
+                              .expansions_max =
+                                  open ? SIZE_MAX : tk_index_count(index) / WALK_PER_EF + ef};
     ranking->count = 0;
-    if (!tk_graph_descend(&index->graph, session, session->query, 0, &top, &status)) return status;
-    status = tk_graph_walk(&index->graph, session, &ground);
-    if (status == TK_OK && !rank_walk(index, session, filter, ranking)) status = TK_ENOMEM;
-    return status;
+    tk_status status = tk_graph_walk(&index->graph, session, &walk);
+    if (status != TK_OK) return status;
+    know_all(index, session);
+    return rank_walk(index, session, filter, wanted, ranking) ? TK_OK : TK_ENOMEM;
 }
 
 /* Whether a walk may have missed hits that exist. */
@@ -146,7 +173,7 @@ tk_status tk_search_one(const struct tk_index *index, struct session *session,
     struct ranking ranking = ranking_in(session, tk_ranking_limit(search->k));
     tk_status status = TK_EFULL;
     if (!set_is_narrow(index, search) && !tk_search_scans(index, search)) {
-        status = walk(index, session, &filter, effort(index, search), INFINITY, &ranking);
+        status = walk(index, session, &filter, effort(index, search), search->k, &ranking);
         if (status == TK_OK) {
             tk_ranking_finish(&ranking, search->k);
             if (came_up_short(index, search, ranking.count)) status = TK_EFULL;
@@ -176,14 +203,13 @@ static tk_status check_arguments(const tk_index *index, const float *query, cons
     return TK_OK;
 }
 
-/* Seats the caller and puts the normalised query into the session. */
+/* Seats the caller and puts the query into the session. */
 static tk_status begin(const tk_index *index, const float *query, struct session **session,
                        tk_error *error)
 {
     tk_status status = tk_read_begin(index, session, error);
     if (status != TK_OK) return status;
-    status = tk_vector_normalise(query, index->store.dim, index->store.stride, "query",
-                                 (*session)->query, error);
+    status = tk_take_vector(index, *session, query, "query", error);
     if (status != TK_OK) tk_read_end(index, *session);
     return status;
 }
@@ -212,15 +238,22 @@ tk_status tk_index_search(const tk_index *index, const float *query, const tk_se
 
 /* ---- Range search ---------------------------------------------------------------------------- */
 
+/* Walks with more and more effort, until what is similar enough is but half of what was looked at:
+ * the walk has then gone well past the threshold. */
 static tk_status find_range(const tk_index *index, struct session *session, const tk_search *search,
                             struct ranking *ranking)
 {
     struct filter filter = filter_of(search);
+    tk_search effort_now = *search;
     tk_status status = TK_EFULL;
     ranking->threshold = search->threshold;
-    if (!set_is_narrow(index, search) && !tk_search_scans(index, search)) {
-        size_t ef = search->ef ? search->ef : index->options.ef_search;
-        status = walk(index, session, &filter, ef, search->threshold, ranking);
+    effort_now.k = search->ef ? search->ef : index->options.ef_search;
+    for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now);
+         effort_now.k *= 4) {
+        status = walk(index, session, &filter, effort_now.k, SEARCH_MAX, ranking);
+        if (status != TK_OK || ranking->count <= effort_now.k / 2) break;
+        status = TK_EFULL;
+        if (effort_now.k > SEARCH_MAX / 4) break;
     }
     if (status == TK_EFULL) status = compare_all(index, session, &filter, ranking);
     tk_ranking_finish(ranking, SIZE_MAX);

@@ -6,18 +6,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct session *tk_session_begin(struct epoch *epoch, size_t stride)
+#define LINE ((size_t)64)
+
+static size_t lines(size_t size)
+{
+    return (size + LINE - 1) / LINE * LINE;
+}
+
+struct session *tk_session_begin(struct epoch *epoch, const struct coder *coder)
 {
     struct session *session = (struct session *)tk_epoch_enter(epoch);
-    if (!session) return NULL;
-    if (session->vector) return session;
+    if (!session || session->room) return session;
+    const size_t query = lines(tk_query_size(coder));
     session->memory = epoch->memory;
-    session->stride = stride;
-    if (!session->query) session->query = tk_memory_lines(session->memory, stride * sizeof(float));
-    if (session->query) session->vector = tk_memory_lines(session->memory, stride * sizeof(float));
-    if (session->vector) return session;
-    tk_session_end(epoch, session);
-    return NULL;
+    session->room_size = query + coder->dim * sizeof(float);
+    session->room = tk_memory_lines(session->memory, session->room_size);
+    if (!session->room) {
+        tk_session_end(epoch, session);
+        return NULL;
+    }
+    tk_query_place(coder, &session->query, session->room);
+    session->vector = (float *)((char *)session->room + query);
+    return session;
 }
 
 void tk_session_end(struct epoch *epoch, struct session *session)
@@ -36,14 +46,12 @@ void tk_session_finish(struct seat *seat, struct memory *memory)
     struct visited *visited = &session->visited;
     tk_memory_free(memory, visited->words, visited->word_count * sizeof(*visited->words));
     tk_memory_free(memory, visited->slots, visited->capacity * sizeof(*visited->slots));
-    free_queue(memory, &session->starts);
-    free_queue(memory, &session->frontier);
     free_queue(memory, &session->best);
+    free_queue(memory, &session->accepted);
     free_queue(memory, &session->scratch);
     tk_memory_free(memory, session->hits.items,
                    session->hits.capacity * sizeof(*session->hits.items));
-    tk_memory_free(memory, session->query, session->stride * sizeof(float));
-    tk_memory_free(memory, session->vector, session->stride * sizeof(float));
+    tk_memory_free(memory, session->room, session->room_size);
     tk_memory_free(memory, session->scores, session->score_capacity * sizeof(float));
 }
 
@@ -105,62 +113,6 @@ bool tk_scores_reserve(struct session *session, size_t count)
     bool grown = grow(session, &scores, &session->score_capacity, count, sizeof(float));
     session->scores = scores;
     return grown;
-}
-
-/* The heap's order: sign 1 puts the largest similarity on top, -1 the smallest. */
-static inline bool above(struct candidate a, struct candidate b, float sign)
-{
-    return sign * a.similarity > sign * b.similarity;
-}
-
-static inline void sift_up(struct queue *queue, struct candidate candidate, float sign)
-{
-    size_t i = queue->count++;
-    while (i > 0 && above(candidate, queue->items[(i - 1) / 2], sign)) {
-        queue->items[i] = queue->items[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    queue->items[i] = candidate;
-}
-
-static inline struct candidate take_top(struct queue *queue, float sign)
-{
-    struct candidate top = queue->items[0];
-    struct candidate last = queue->items[--queue->count];
-    size_t i = 0;
-    for (size_t child = 1; child < queue->count; child = 2 * i + 1) {
-        if (child + 1 < queue->count && above(queue->items[child + 1], queue->items[child], sign))
-            child++;
-        if (!above(queue->items[child], last, sign)) break;
-        queue->items[i] = queue->items[child];
-        i = child;
-    }
-    queue->items[i] = last;
-    return top;
-}
-
-bool tk_queue_push_best(struct session *session, struct queue *queue, struct candidate candidate)
-{
-    if (!tk_queue_reserve(session, queue, queue->count + 1)) return false;
-    sift_up(queue, candidate, 1);
-    return true;
-}
-
-bool tk_queue_push_worst(struct session *session, struct queue *queue, struct candidate candidate)
-{
-    if (!tk_queue_reserve(session, queue, queue->count + 1)) return false;
-    sift_up(queue, candidate, -1);
-    return true;
-}
-
-struct candidate tk_queue_pop_best(struct queue *queue)
-{
-    return take_top(queue, 1);
-}
-
-struct candidate tk_queue_pop_worst(struct queue *queue)
-{
-    return take_top(queue, -1);
 }
 
 static int by_rank(const void *left, const void *right)

@@ -12,10 +12,18 @@
 
 struct candidate {
     float similarity;
-    uint32_t slot;
+    uint32_t slot; /* with EXPANDED, in the answer of a walk */
 };
 
-/* A binary heap, or a plain array, of candidates. */
+/* Slots are below 2^31. */
+#define EXPANDED (UINT32_C(1) << 31)
+
+static inline uint32_t tk_candidate_slot(struct candidate candidate)
+{
+    return candidate.slot & ~EXPANDED;
+}
+
+/* An array of candidates. */
 struct queue {
     struct candidate *items;
     size_t count, capacity;
@@ -33,34 +41,32 @@ struct hits {
     size_t count, capacity;
 };
 
-/* The longest neighbour list there can be, and so the size of the buffers for one. */
-#define LIST_MAX 320
-#define LEVEL_MAX 15
-
 struct selection {
     uint32_t count;
+    uint32_t diverse; /* the first so many (tk_graph_select) */
     uint32_t slots[LIST_MAX];
+    float similarities[LIST_MAX];
 };
 
 struct session {
     struct seat seat;
     struct memory *memory;
     struct visited visited;
-    struct queue starts;   /* where a walk begins */
-    struct queue frontier; /* seen and not yet expanded, best on top */
-    struct queue best;     /* the best so far, worst on top */
+    struct queue best;     /* candidates of a walk, best first */
+    struct queue accepted; /* those that its filter accepts, best first */
     struct queue scratch;  /* candidates for a neighbour list */
     struct hits hits;
-    float *query;  /* a normalised vector, padded to the stride */
-    float *vector; /* another one */
-    size_t stride;
-    float *scores; /* of a block of rows against a block of queries */
+    void *room; /* of the arrays of the query and the floats below */
+    size_t room_size;
+    struct query query; /* what is searched for, or what is to be put in */
+    float *vector;      /* a normalised vector, dim floats */
+    float *scores;      /* of a block of rows against a block of queries */
     size_t score_capacity;
-    struct selection selected[LEVEL_MAX + 1];
+    struct selection selected;
 };
 
-/* Takes a session; NULL when memory ran out. stride is that of the index. */
-struct session *tk_session_begin(struct epoch *epoch, size_t stride);
+/* Takes a session; NULL when memory ran out. */
+struct session *tk_session_begin(struct epoch *epoch, const struct coder *coder);
 void tk_session_end(struct epoch *epoch, struct session *session);
 /* Frees what a session holds, for tk_epoch_destroy. */
 void tk_session_finish(struct seat *seat, struct memory *memory);
@@ -92,13 +98,25 @@ bool tk_queue_reserve(struct session *session, struct queue *queue, size_t capac
 bool tk_hits_reserve(struct session *session, size_t capacity);
 bool tk_scores_reserve(struct session *session, size_t count);
 
-/* Heaps: best on top for the frontier, worst on top for the best so far. Pushing returns false when
- * memory ran out. */
-bool tk_queue_push_best(struct session *session, struct queue *queue, struct candidate candidate);
-bool tk_queue_push_worst(struct session *session, struct queue *queue, struct candidate candidate);
-struct candidate tk_queue_pop_best(struct queue *queue);
-struct candidate tk_queue_pop_worst(struct queue *queue);
-/* Turns any queue into an array, best first, ties by slot. */
+/* Puts a candidate into its place in a sorted queue that keeps at most `keep`, of which the worst
+ * goes; the queue has room. Returns the place; `keep` where the candidate is not good enough. */
+static inline size_t tk_queue_insert(struct queue *queue, size_t keep, struct candidate candidate)
+{
+    struct candidate *items = queue->items;
+    size_t at = queue->count;
+    if (at == keep) {
+        if (!(candidate.similarity > items[keep - 1].similarity)) return keep;
+        at--;
+    } else {
+        queue->count++;
+    }
+    for (; at > 0 && items[at - 1].similarity < candidate.similarity; at--)
+        items[at] = items[at - 1];
+    items[at] = candidate;
+    return at;
+}
+
+/* Sorts a queue: best first, ties by slot. */
 void tk_queue_sort(struct queue *queue);
 
 #endif

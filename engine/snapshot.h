@@ -1,26 +1,25 @@
 /*
  * snapshot.h: the form of a saved index.
  *
- * A file is a header and eight sections, each of which begins at a multiple of 64 bytes; between
- * them are zeros. Numbers are in the byte order of the machine that wrote the file, which the
- * header tells; a machine of the other order refuses it. Nodes are numbered from 0 without gaps, in
- * the order of their slots.
+ * A file is meant to be mapped and used where it lies: rows and neighbour lists are in it as they
+ * are in memory, slots keep their numbers. It is a header, a table of checksums and sections.
+ * Numbers are in the byte order of the machine that wrote the file, which the header tells; a
+ * machine of the other order refuses it.
  *
- *     header    struct snapshot_header
- *     levels    for each node, the highest layer it is on: uint8_t
- *     members   for each node, how many ids it stands for, at least 1: uint32_t
- *     ids       the members of all nodes, one after another: uint64_t
- *     lengths   for each node, the lengths of its lists on layers 0 to level: uint32_t
- *     parents   in the same order, the parents in the layers' trees: uint32_t, numbers of nodes, or
- *               0xffffffff where there is none
- *     links     all lists in the same order: uint32_t, numbers of nodes
- *     vectors   for each node `dim` floats, of length 1
- *     note      the caller's bytes
+ *     header     struct snapshot_header, and zeros up to SNAPSHOT_HEADER bytes
+ *     checksums  of each SNAPSHOT_CHUNK bytes of what follows the table: uint32_t
+ *     (from here on sections begin at multiples of 64 bytes, with zeros between them)
+ *     members    for each slot, how many ids its node stands for; 0: the slot is free: uint32_t
+ *     parents    for each slot, its node's parent in the tree, or NO_SLOT: uint32_t
+ *     lengths    for each slot, the length of its neighbour list: uint32_t
+ *     ids        the members of all slots, one after another: uint64_t
+ *     rows       for each slot its row (code.h); zeros where it is free
+ *     lists      for each slot that is not free a struct neighbours (links.h), whose first bytes,
+ * that only mean something in memory, are zero note       the caller's bytes
  *
- * Every section has a checksum of its own, and so has the header: CRC-32C (Castagnoli), which finds
- * every damage of up to 32 bits in a row and misses others once in 4 thousand million times. What a
- * file says is checked beyond that, so that one that was made to deceive cannot lead a walk out of
- * bounds.
+ * Checksums are CRC-32C (Castagnoli), which finds every damage of up to 32 bits in a row and misses
+ * others once in 4 thousand million times. What a file says is checked beyond that, so that one
+ * that was made to deceive cannot lead a walk out of bounds.
  */
 #ifndef ENGINE_SNAPSHOT_H
 #define ENGINE_SNAPSHOT_H
@@ -29,26 +28,25 @@
 
 #define SNAPSHOT_MAGIC "TEKUPIDX"
 #define SNAPSHOT_ORDER UINT32_C(0x01020304)
-#define SNAPSHOT_VERSION 1
+#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_HEADER 4096
 #define SNAPSHOT_ALIGN 64
+#define SNAPSHOT_CHUNK ((size_t)1 << 20)
 #define SNAPSHOT_NOTE_MAX 65536
 
 enum snapshot_section {
-    SECTION_LEVELS,
     SECTION_MEMBERS,
-    SECTION_IDS,
-    SECTION_LENGTHS,
     SECTION_PARENTS,
-    SECTION_LINKS,
-    SECTION_VECTORS,
+    SECTION_LENGTHS,
+    SECTION_IDS,
+    SECTION_ROWS,
+    SECTION_LISTS,
     SECTION_NOTE,
     SECTION_COUNT
 };
 
 struct snapshot_extent {
     uint64_t offset, size;
-    uint32_t crc;
-    uint32_t zero;
 };
 
 struct snapshot_header {
@@ -58,15 +56,31 @@ struct snapshot_header {
     uint64_t file_size;
     uint32_t dim, max_neighbours, ef_construction, ef_search;
     uint64_t seed;
-    uint64_t drawn; /* levels drawn, so that later adds go on where earlier ones stopped */
-    uint64_t nodes, ids, links, lengths;
-    uint32_t entry; /* the entry point; NO_SLOT where there are no nodes */
-    uint32_t zero;
+    uint32_t components;  /* of a rotated vector */
+    uint32_t interleaved; /* the order of the signs in lists (links.c) */
+    uint64_t slots, nodes, ids;
     struct snapshot_extent sections[SECTION_COUNT];
-    uint32_t more_zero;
-    uint32_t crc; /* of all before */
+    uint32_t checksums_crc; /* of the table */
+    uint32_t crc;           /* of all before */
 };
 
-_Static_assert(sizeof(struct snapshot_header) == 296, "the header is the same for every compiler");
+_Static_assert(sizeof(struct snapshot_header) == 200, "the header is the same for every compiler");
+
+/* Where the sections begin in a file of so many chunks, and how many there are for so many bytes.
+ */
+static inline uint64_t tk_snapshot_chunks(uint64_t bytes)
+{
+    return (bytes + SNAPSHOT_CHUNK - 1) / SNAPSHOT_CHUNK;
+}
+
+static inline uint64_t tk_snapshot_align(uint64_t offset)
+{
+    return (offset + SNAPSHOT_ALIGN - 1) / SNAPSHOT_ALIGN * SNAPSHOT_ALIGN;
+}
+
+static inline uint64_t tk_snapshot_begin(uint64_t chunks)
+{
+    return tk_snapshot_align(SNAPSHOT_HEADER + chunks * sizeof(uint32_t));
+}
 
 #endif

@@ -1,10 +1,12 @@
 /*
  * snapshot_load.c: reading an index from a file; snapshot.h has the form.
  *
- * Nothing in the file is believed: sizes are held against the size of the file before anything is
- * allocated, checksums are computed before content is looked at, and content is checked before it
- * is used.
+ * The file is mapped, privately, so that what is changed later stays in memory. Nothing in it is
+ * believed: sizes are held against the size of the file, checksums are computed before content is
+ * looked at, and content is checked before it is used.
  */
+#include "engine/entries.h"
+#include "engine/parallel.h"
 #include "engine/snapshot.h"
 
 #include <errno.h>
@@ -12,12 +14,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* How far the length of a stored vector may be from 1. */
-#define LENGTH_SLACK 1e-3f
-#define VECTOR_CHUNK ((size_t)1 << 20)
 
 struct input {
     const char *path;
@@ -25,7 +24,12 @@ struct input {
     uint64_t size;
     struct snapshot_header header;
     const struct kernels *kernels;
-    void *sections[SECTION_COUNT]; /* all but the vectors */
+    char *mapping; /* until the store has taken it over */
+    const uint32_t *members, *parents, *lengths;
+    const tk_id *ids;
+    uint64_t begin, chunks; /* of what the checksums cover */
+    _Atomic uint64_t next;  /* chunk to be checked */
+    _Atomic bool damaged;
     struct tk_index *index;
     tk_error *error;
 };
@@ -103,74 +107,94 @@ static tk_index_options options_in(const struct snapshot_header *header)
                               .seed = header->seed};
 }
 
-/* Whether what is between two sections is zeros. */
-static tk_status check_gap(const struct input *input, uint64_t begin, uint64_t end)
-{
-    char gap[SNAPSHOT_ALIGN] = {0};
-    tk_status status = read_at(input, gap, (size_t)(end - begin), begin);
-    for (size_t i = 0; i < sizeof(gap) && status == TK_OK; i++)
-        if (gap[i] != 0) status = fail_corrupt(input, "has something between its sections");
-    return status;
-}
-
 /* Whether the sections lie one after another to the end of the file, and are as large as the counts
- * say. */
-static tk_status check_layout(const struct input *input)
+ * say. The sizes of rows and lists are checked against the index that is made. */
+static tk_status check_layout(struct input *input)
 {
     const struct snapshot_header *header = &input->header;
     const tk_index_options options = options_in(header);
-    uint64_t end = sizeof(*header);
     if (tk_options_check(&options, NULL) != TK_OK)
         return fail_corrupt(input, "has options out of range");
-    const uint64_t counts[SECTION_COUNT] = {header->nodes,   header->nodes,   header->ids,
-                                            header->lengths, header->lengths, header->links,
-                                            header->nodes};
-    const uint64_t sizes[SECTION_COUNT] = {1,
-                                           sizeof(uint32_t),
-                                           sizeof(tk_id),
-                                           sizeof(uint32_t),
-                                           sizeof(uint32_t),
-                                           sizeof(uint32_t),
-                                           header->dim * sizeof(float)};
-    for (size_t i = 0; i < SECTION_COUNT; i++) {
+    if (header->slots >= STORE_SLOTS_MAX || header->nodes > header->slots)
+        return fail_corrupt(input, "has counts out of range");
+    /* The table of checksums is as long as what comes after it demands. */
+    uint64_t chunks = tk_snapshot_chunks(header->file_size);
+    while (chunks > 0 && tk_snapshot_begin(chunks - 1) + (chunks - 1) * (uint64_t)SNAPSHOT_CHUNK >=
+                             header->file_size)
+        chunks--;
+    input->chunks = chunks;
+    input->begin = tk_snapshot_begin(chunks);
+    const uint64_t sizes[SECTION_ROWS] = {[SECTION_MEMBERS] = header->slots * sizeof(uint32_t),
+                                          [SECTION_PARENTS] = header->slots * sizeof(uint32_t),
+                                          [SECTION_LENGTHS] = header->slots * sizeof(uint32_t),
+                                          [SECTION_IDS] = header->ids * sizeof(tk_id)};
+    uint64_t end = input->begin;
+    if (header->ids > header->file_size) return fail_corrupt(input, "has counts out of range");
+    for (unsigned i = 0; i < SECTION_COUNT; i++) {
         const struct snapshot_extent *section = &header->sections[i];
-        uint64_t offset = (end + SNAPSHOT_ALIGN - 1) / SNAPSHOT_ALIGN * SNAPSHOT_ALIGN;
+        const uint64_t offset = tk_snapshot_align(end);
         if (section->offset != offset || offset > header->file_size ||
             section->size > header->file_size - offset)
             return fail_corrupt(input, "has sections that do not fit");
-        bool fits = i == SECTION_NOTE
-                        ? section->size <= SNAPSHOT_NOTE_MAX
-                        : section->size % sizes[i] == 0 && section->size / sizes[i] == counts[i];
-        if (!fits) return fail_corrupt(input, "has counts that do not fit its sections");
-        tk_status status = check_gap(input, end, offset);
-        if (status != TK_OK) return status;
+        if (i < SECTION_ROWS && section->size != sizes[i])
+            return fail_corrupt(input, "has counts that do not fit its sections");
         end = offset + section->size;
     }
     if (end != header->file_size) return fail_corrupt(input, "has something at its end");
-    if (header->nodes >= STORE_SLOTS_MAX) return fail_corrupt(input, "has too many nodes");
-    if (header->nodes ? header->entry >= header->nodes : header->entry != NO_SLOT)
-        return fail_corrupt(input, "has an entry point out of range");
+    if (header->sections[SECTION_NOTE].size > SNAPSHOT_NOTE_MAX)
+        return fail_corrupt(input, "has a note that is too long");
     return TK_OK;
 }
 
-static tk_status check_crc(const struct input *input, unsigned section, uint32_t crc)
+/* ---- Checksums ------------------------------------------------------------------------------- */
+
+static void check_chunks(void *arg)
 {
-    static const char *const names[SECTION_COUNT] = {"levels",  "members", "ids",     "lengths",
-                                                     "parents", "links",   "vectors", "note"};
-    if (crc == input->header.sections[section].crc) return TK_OK;
-    return tk_fail(input->error, TK_ECORRUPT, "%.150s is damaged: the checksum of its %s is wrong",
-                   input->path, names[section]);
+    struct input *input = arg;
+    const uint32_t *checksums = (const uint32_t *)(input->mapping + SNAPSHOT_HEADER);
+    for (;;) {
+        const uint64_t chunk = atomic_fetch_add(&input->next, 1);
+        if (chunk >= input->chunks || atomic_load(&input->damaged)) return;
+        const uint64_t offset = input->begin + chunk * SNAPSHOT_CHUNK;
+        const uint64_t left = input->size - offset;
+        const size_t size = left < SNAPSHOT_CHUNK ? (size_t)left : SNAPSHOT_CHUNK;
+        if (input->kernels->crc32c(0, input->mapping + offset, size) != checksums[chunk])
+            atomic_store(&input->damaged, true);
+    }
 }
 
-static tk_status read_section(struct input *input, unsigned section)
+static bool all_zero(const char *bytes, size_t size)
 {
-    const struct snapshot_extent *extent = &input->header.sections[section];
-    input->sections[section] = malloc(extent->size ? extent->size : 1);
-    if (!input->sections[section]) return tk_fail_memory(input->error);
-    tk_status status = read_at(input, input->sections[section], extent->size, extent->offset);
-    if (status != TK_OK) return status;
-    return check_crc(input, section,
-                     input->kernels->crc32c(0, input->sections[section], extent->size));
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i]) return false;
+    return true;
+}
+
+static tk_status map_file(struct input *input)
+{
+    const struct snapshot_header *header = &input->header;
+    void *mapping = mmap(NULL, input->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, input->fd, 0);
+    if (mapping == MAP_FAILED) return fail_system(input, "map");
+    input->mapping = mapping;
+    const size_t table = input->chunks * sizeof(uint32_t);
+    if (!all_zero(input->mapping + sizeof(*header), SNAPSHOT_HEADER - sizeof(*header)) ||
+        !all_zero(input->mapping + SNAPSHOT_HEADER + table, input->begin - SNAPSHOT_HEADER - table))
+        return fail_corrupt(input, "has something between its parts");
+    if (input->kernels->crc32c(0, input->mapping + SNAPSHOT_HEADER, table) != header->checksums_crc)
+        return fail_corrupt(input, "is damaged: its table of checksums is wrong");
+    tk_parallel(0, input->chunks, check_chunks, input);
+    if (atomic_load(&input->damaged))
+        return fail_corrupt(input, "is damaged: a checksum of its content is wrong");
+    for (unsigned i = 1; i < SECTION_COUNT; i++) {
+        const uint64_t end = header->sections[i - 1].offset + header->sections[i - 1].size;
+        if (!all_zero(input->mapping + end, header->sections[i].offset - end))
+            return fail_corrupt(input, "has something between its sections");
+    }
+    input->members = (const uint32_t *)(input->mapping + header->sections[SECTION_MEMBERS].offset);
+    input->parents = (const uint32_t *)(input->mapping + header->sections[SECTION_PARENTS].offset);
+    input->lengths = (const uint32_t *)(input->mapping + header->sections[SECTION_LENGTHS].offset);
+    input->ids = (const tk_id *)(input->mapping + header->sections[SECTION_IDS].offset);
+    return TK_OK;
 }
 
 /* ---- Content --------------------------------------------------------------------------------- */
@@ -178,155 +202,184 @@ static tk_status read_section(struct input *input, unsigned section)
 static tk_status make_index(struct input *input)
 {
     const struct snapshot_header *header = &input->header;
-    tk_index_options options = options_in(header);
+    const tk_index_options options = options_in(header);
     tk_status status = tk_index_create(&options, &input->index, input->error);
-    if (status == TK_OK) atomic_store(&input->index->graph.drawn, header->drawn);
-    return status;
+    if (status != TK_OK) return status;
+    const struct store *store = &input->index->store;
+    if (header->components != store->coder.n || header->interleaved > 1 ||
+        header->sections[SECTION_ROWS].size != header->slots * store->row_size)
+        return fail_corrupt(input, "has rows of another size");
+    return TK_OK;
 }
 
-/* Makes the nodes with their levels and members; slots come in the order of the file's numbers. */
-static tk_status make_nodes(struct input *input, struct session *session)
+/* Gives the store the rows. From here on the mapping is its business. */
+static tk_status adopt_rows(struct input *input, struct session *session)
+{
+    const struct snapshot_header *header = &input->header;
+    struct store *store = &input->index->store;
+    char *rows = input->mapping + header->sections[SECTION_ROWS].offset;
+    void *mapping = input->mapping;
+    input->mapping = NULL;
+    if (tk_store_adopt(store, &session->seat, mapping, input->size, rows,
+                       (uint32_t)header->slots) != TK_OK)
+        return tk_fail_memory(input->error);
+    return TK_OK;
+}
+
+static tk_status make_members(struct input *input, struct session *session, uint32_t slot,
+                              const tk_id *ids)
 {
     struct store *store = &input->index->store;
-    const uint8_t *levels = input->sections[SECTION_LEVELS];
-    const uint32_t *counts = input->sections[SECTION_MEMBERS];
-    const tk_id *ids = input->sections[SECTION_IDS];
-    uint64_t left = input->header.ids;
-    for (uint32_t number = 0; number < input->header.nodes; number++) {
-        uint32_t slot, count = counts[number];
-        if (levels[number] > LEVEL_MAX) return fail_corrupt(input, "has a level out of range");
-        if (count == 0 || count > left) return fail_corrupt(input, "has a node without its ids");
-        if (tk_store_take(store, &session->seat, &slot) != TK_OK)
-            return tk_fail_memory(input->error);
-        struct node *node = tk_store_node(store, slot);
+    struct node *node = tk_store_node(store, slot);
+    const uint32_t count = input->members[slot];
+    if (count == 1) {
+        tk_store_set_member(node, ids[0]);
+    } else {
         struct members *members = tk_store_new_members(store, count);
         if (!members) return tk_fail_memory(input->error);
         memcpy(members->ids, ids, count * sizeof(*ids));
-        atomic_store_explicit(&node->members, members, memory_order_relaxed);
-        for (uint32_t i = 0; i < count; i++, ids++) {
-            tk_status status = tk_idmap_reserve(&input->index->map, &session->seat, *ids);
-            if (status == TK_EEXISTS) return fail_corrupt(input, "has an id twice");
-            if (status != TK_OK) return tk_fail_memory(input->error);
-            tk_idmap_publish(&input->index->map, *ids, slot);
-        }
+        atomic_store_explicit(&node->members, members, memory_order_release);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        tk_status status = tk_idmap_reserve(&input->index->map, &session->seat, ids[i]);
+        if (status == TK_EEXISTS) return fail_corrupt(input, "has an id twice");
+        if (status != TK_OK) return tk_fail_memory(input->error);
+        tk_idmap_publish(&input->index->map, ids[i], slot);
+    }
+    return TK_OK;
+}
+
+static bool is_node(const struct input *input, uint32_t slot)
+{
+    return slot < input->header.slots && input->members[slot] > 0;
+}
+
+/* Makes the nodes with their ids. */
+static tk_status make_nodes(struct input *input, struct session *session)
+{
+    struct store *store = &input->index->store;
+    const tk_id *ids = input->ids;
+    uint64_t left = input->header.ids, nodes = 0;
+    tk_status status = TK_OK;
+    for (uint32_t slot = 0; slot < input->header.slots && status == TK_OK; slot++) {
+        const uint32_t count = input->members[slot], parent = input->parents[slot];
+        struct node *node = tk_store_node(store, slot);
+        if (count == 0) continue;
+        const float scale = tk_store_row(store, slot)->scale;
+        if (!(scale > 0 && scale < 1)) return fail_corrupt(input, "has a row that is no vector's");
+        if (count > left) return fail_corrupt(input, "has a node without its ids");
+        if (parent != NO_SLOT && (parent == slot || !is_node(input, parent)))
+            return fail_corrupt(input, "has a parent that leads nowhere");
+        atomic_store_explicit(&node->parent, parent, memory_order_relaxed);
+        status = make_members(input, session, slot, ids);
+        ids += count;
         left -= count;
-        if (!tk_store_set_level(store, node, levels[number])) return tk_fail_memory(input->error);
+        nodes++;
     }
-    return left == 0 ? TK_OK : fail_corrupt(input, "has ids without a node");
+    if (status == TK_OK && (left > 0 || nodes != input->header.nodes))
+        return fail_corrupt(input, "has counts that do not fit its nodes");
+    return status;
 }
 
-/* Whether a parent is another node on the layer, or none. */
-static bool parent_is_sound(const struct store *store, uint32_t slot, unsigned layer,
-                            uint32_t parent, uint64_t nodes)
+/* Whether a list is as long as it is to be and leads only to nodes. */
+static bool list_is_sound(const struct input *input, const struct neighbours *list, uint32_t slot)
 {
-    if (parent == NO_SLOT) return true;
-    return parent < nodes && parent != slot && tk_store_node(store, parent)->level >= layer;
-}
-
-/* Whether a list leads only to other nodes that are on the layer, and to each once. */
-static bool list_is_sound(const struct store *store, uint32_t slot, unsigned layer,
-                          const uint32_t *links, uint32_t length, uint64_t nodes)
-{
-    if (length > LIST_MAX) return false;
-    for (uint32_t i = 0; i < length; i++) {
-        if (links[i] >= nodes || links[i] == slot) return false;
-        if (tk_store_node(store, links[i])->level < layer) return false;
-        for (uint32_t j = 0; j < i; j++)
-            if (links[j] == links[i]) return false;
-    }
+    const struct store *store = &input->index->store;
+    const uint32_t count = input->lengths[slot], groups = tk_links_groups(count);
+    const uint32_t expected = groups > store->usual_groups ? groups : store->usual_groups;
+    if (list->count != count || list->groups < expected ||
+        list->groups > tk_links_groups(LIST_MAX) || list->n != store->coder.n)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_node(input, tk_neighbour(list, i))) return false;
     return true;
 }
 
-static tk_status make_links(struct input *input, struct session *session)
+/* Gives the nodes their lists where they lie, and counts who is linked to how often. */
+static tk_status set_lists(struct input *input, uint32_t *inlinks)
 {
-    struct tk_index *index = input->index;
-    const uint32_t *lengths = input->sections[SECTION_LENGTHS];
-    const uint32_t *parents = input->sections[SECTION_PARENTS];
-    const uint32_t *links = input->sections[SECTION_LINKS];
-    uint64_t lengths_left = input->header.lengths, links_left = input->header.links;
-    for (uint32_t slot = 0; slot < input->header.nodes; slot++) {
-        unsigned level = tk_store_node(&index->store, slot)->level;
-        for (unsigned layer = 0; layer <= level; layer++, lengths++, parents++) {
-            if (lengths_left-- == 0) return fail_corrupt(input, "has too few neighbour lists");
-            uint32_t length = *lengths;
-            if (length > links_left ||
-                !list_is_sound(&index->store, slot, layer, links, length, input->header.nodes))
-                return fail_corrupt(input, "has a neighbour list that leads nowhere");
-            if (!parent_is_sound(&index->store, slot, layer, *parents, input->header.nodes))
-                return fail_corrupt(input, "has a parent that leads nowhere");
-            if (!tk_graph_restore(&index->graph, session, slot, layer, links, length, *parents))
-                return tk_fail_memory(input->error);
-            links += length;
-            links_left -= length;
+    struct store *store = &input->index->store;
+    const struct snapshot_extent *section = &input->header.sections[SECTION_LISTS];
+    char *at = store->mapping + section->offset;
+    uint64_t left = section->size;
+    const bool reorder = store->coder.kernels->interleaved != (input->header.interleaved == 1);
+    for (uint32_t slot = 0; slot < input->header.slots; slot++) {
+        if (input->members[slot] == 0) continue;
+        struct neighbours *list = (struct neighbours *)at;
+        if (input->lengths[slot] > LIST_MAX || left < sizeof(*list) ||
+            list->groups > tk_links_groups(LIST_MAX) || list->n != store->coder.n ||
+            left < tk_links_size(list->n, list->groups) || !list_is_sound(input, list, slot))
+            return fail_corrupt(input, "has a neighbour list that leads nowhere");
+        if (reorder) tk_links_reorder(&store->coder, list);
+        for (uint32_t i = 0; i < list->count; i++)
+            if (tk_neighbour(list, i) != slot) inlinks[tk_neighbour(list, i)]++;
+        atomic_store_explicit(&tk_store_node(store, slot)->out, list, memory_order_release);
+        at += tk_links_size(list->n, list->groups);
+        left -= tk_links_size(list->n, list->groups);
+    }
+    return left == 0 ? TK_OK : fail_corrupt(input, "has too many neighbour lists");
+}
+
+/* Fills in who links to whom. */
+static tk_status set_inlinks(struct input *input, const uint32_t *inlinks)
+{
+    struct store *store = &input->index->store;
+    for (uint32_t slot = 0; slot < input->header.slots; slot++) {
+        struct inlinks *in = &tk_store_node(store, slot)->in;
+        if (inlinks[slot] == 0) continue;
+        in->slots = tk_memory_alloc(store->memory, inlinks[slot] * sizeof(*in->slots));
+        if (!in->slots) return tk_fail_memory(input->error);
+        in->capacity = inlinks[slot];
+    }
+    for (uint32_t slot = 0; slot < input->header.slots; slot++) {
+        const struct neighbours *list = tk_node_list(tk_store_node(store, slot));
+        for (uint32_t i = 0; list && i < list->count; i++) {
+            if (tk_neighbour(list, i) == slot) continue;
+            struct inlinks *in = &tk_store_node(store, tk_neighbour(list, i))->in;
+            in->slots[in->count++] = slot;
         }
     }
-    if (lengths_left > 0 || links_left > 0)
-        return fail_corrupt(input, "has too many neighbour lists");
     return TK_OK;
 }
 
-/* Puts a vector into its slot, if it is one that the index could have stored. */
-static tk_status restore_vector(struct input *input, uint32_t slot, const float *from)
+static tk_status make_links(struct input *input)
 {
-    const struct store *store = &input->index->store;
-    float *to = tk_store_vector(store, slot);
-    memcpy(to, from, store->dim * sizeof(float));
-    memset(to + store->dim, 0, (store->stride - store->dim) * sizeof(float));
-    float square = input->kernels->dot(to, to, store->stride);
-    if (!(fabsf(square - 1) < LENGTH_SLACK))
-        return fail_corrupt(input, "has a vector that is not of length 1");
-    return TK_OK;
-}
-
-/* The vectors are most of the file, so they are read in chunks, past their checksum, into place. */
-static tk_status read_vectors(struct input *input)
-{
-    const struct snapshot_extent *extent = &input->header.sections[SECTION_VECTORS];
-    size_t size = input->header.dim * sizeof(float);
-    uint64_t rows = VECTOR_CHUNK / size ? VECTOR_CHUNK / size : 1;
-    uint64_t offset = extent->offset, nodes = input->header.nodes;
-    uint32_t crc = 0;
-    tk_status status = TK_OK;
-    char *chunk = malloc(rows * size);
-    if (!chunk) return tk_fail_memory(input->error);
-    for (uint64_t slot = 0; slot < nodes && status == TK_OK; slot += rows) {
-        uint64_t part = nodes - slot < rows ? nodes - slot : rows;
-        status = read_at(input, chunk, part * size, offset);
-        if (status != TK_OK) break;
-        offset += part * size;
-        crc = input->kernels->crc32c(crc, chunk, part * size);
-        for (uint64_t row = 0; row < part && status == TK_OK; row++)
-            status =
-                restore_vector(input, (uint32_t)(slot + row), (const float *)(chunk + row * size));
-    }
-    free(chunk);
-    return status == TK_OK ? check_crc(input, SECTION_VECTORS, crc) : status;
+    uint32_t *inlinks = calloc(input->header.slots + 1, sizeof(*inlinks));
+    if (!inlinks) return tk_fail_memory(input->error);
+    tk_status status = set_lists(input, inlinks);
+    if (status == TK_OK) status = set_inlinks(input, inlinks);
+    free(inlinks);
+    return status;
 }
 
 static tk_status restore_note(struct input *input)
 {
     struct tk_index *index = input->index;
-    size_t size = input->header.sections[SECTION_NOTE].size;
-    if (size == 0) return TK_OK;
-    index->note = tk_memory_alloc(&index->memory, size);
+    const struct snapshot_extent *section = &input->header.sections[SECTION_NOTE];
+    if (section->size == 0) return TK_OK;
+    index->note = tk_memory_alloc(&index->memory, section->size);
     if (!index->note) return tk_fail_memory(input->error);
-    memcpy(index->note, input->sections[SECTION_NOTE], size);
-    index->note_size = size;
+    memcpy(index->note, index->store.mapping + section->offset, section->size);
+    index->note_size = section->size;
     return TK_OK;
 }
 
 /* Makes everything visible. */
-static void publish(struct input *input)
+static tk_status publish(struct input *input, struct session *session)
 {
     struct tk_index *index = input->index;
-    for (uint32_t slot = 0; slot < input->header.nodes; slot++) {
+    for (uint32_t slot = 0; slot < input->header.slots; slot++) {
         struct node *node = tk_store_node(&index->store, slot);
-        atomic_store_explicit(&node->state, SLOT_LIVE, memory_order_release);
+        if (input->members[slot] > 0)
+            atomic_store_explicit(&node->state, SLOT_LIVE, memory_order_release);
+        else
+            tk_store_give(&index->store, node);
     }
-    if (input->header.nodes > 0)
-        tk_graph_set_entry(&index->graph, input->header.entry,
-                           tk_store_node(&index->store, input->header.entry)->level);
+    atomic_store(&index->graph.nodes, input->header.nodes);
     atomic_store(&index->count, input->header.ids);
+    if (input->header.nodes > 0 && !tk_entries_draw(&index->graph, session))
+        return tk_fail_memory(input->error);
+    return TK_OK;
 }
 
 static tk_status load(struct input *input)
@@ -335,16 +388,15 @@ static tk_status load(struct input *input)
     tk_status status = open_file(input);
     if (status == TK_OK) status = read_header(input);
     if (status == TK_OK) status = check_layout(input);
-    for (unsigned section = 0; section < SECTION_COUNT && status == TK_OK; section++)
-        if (section != SECTION_VECTORS) status = read_section(input, section);
+    if (status == TK_OK) status = map_file(input);
     if (status == TK_OK) status = make_index(input);
     if (status == TK_OK) status = tk_write_begin(input->index, &session, input->error);
     if (status != TK_OK) return status;
-    status = make_nodes(input, session);
-    if (status == TK_OK) status = make_links(input, session);
-    if (status == TK_OK) status = read_vectors(input);
+    status = adopt_rows(input, session);
+    if (status == TK_OK) status = make_nodes(input, session);
+    if (status == TK_OK) status = make_links(input);
     if (status == TK_OK) status = restore_note(input);
-    if (status == TK_OK) publish(input);
+    if (status == TK_OK) status = publish(input, session);
     tk_write_end(input->index, session);
     return status;
 }
@@ -357,7 +409,7 @@ tk_status tk_index_load(const char *path, tk_index **index, tk_error *error)
     struct input input = {.path = path, .fd = -1, .kernels = tk_kernels_best(), .error = error};
     tk_status status = load(&input);
     if (input.fd >= 0) close(input.fd);
-    for (size_t i = 0; i < SECTION_COUNT; i++) free(input.sections[i]);
+    if (input.mapping) munmap(input.mapping, input.size);
     if (status == TK_OK)
         *index = input.index;
     else

@@ -5,6 +5,7 @@
  * (flock), so that two who save to one place do it one after the other. Only the writing itself
  * holds up those who change the index; syncing does not.
  */
+#include "engine/entries.h"
 #include "engine/snapshot.h"
 
 #include <errno.h>
@@ -26,11 +27,11 @@ struct output {
     int fd;
     char *buffer;
     size_t buffered;
-    uint64_t offset;   /* of what comes next */
-    uint32_t *numbers; /* of each slot, its number in the file */
-    uint32_t used;     /* slots */
+    uint64_t begin;      /* of the sections */
+    uint64_t offset;     /* of what comes next */
+    uint32_t *checksums; /* of the chunks from `begin` on */
+    uint64_t chunks;
     struct snapshot_header header;
-    struct snapshot_extent *section; /* being written */
     tk_error *error;
 };
 
@@ -59,15 +60,27 @@ static tk_status flush(struct output *output)
     return status;
 }
 
-/* Appends to the section that is being written. */
+/* Adds bytes that go to `offset` to the checksums of their chunks. */
+static void checksum(struct output *output, const char *from, size_t size)
+{
+    const struct kernels *kernels = output->index->store.coder.kernels;
+    uint64_t at = output->offset - output->begin;
+    while (size > 0) {
+        const size_t room = SNAPSHOT_CHUNK - at % SNAPSHOT_CHUNK;
+        const size_t part = size < room ? size : room;
+        uint32_t *crc = &output->checksums[at / SNAPSHOT_CHUNK];
+        *crc = kernels->crc32c(*crc, from, part);
+        from += part;
+        at += part;
+        size -= part;
+    }
+}
+
+/* Appends to what is being written. */
 static tk_status put(struct output *output, const void *data, size_t size)
 {
     const char *from = data;
-    if (output->section) {
-        output->section->crc =
-            output->index->graph.kernels->crc32c(output->section->crc, data, size);
-        output->section->size += size;
-    }
+    checksum(output, from, size);
     output->offset += size;
     while (size > 0) {
         size_t room = BUFFER_SIZE - output->buffered;
@@ -84,164 +97,178 @@ static tk_status put(struct output *output, const void *data, size_t size)
     return TK_OK;
 }
 
-static tk_status begin_section(struct output *output, enum snapshot_section section)
+static tk_status put_zeros(struct output *output, size_t size)
 {
-    static const char zeros[SNAPSHOT_ALIGN];
-    size_t gap = (SNAPSHOT_ALIGN - output->offset % SNAPSHOT_ALIGN) % SNAPSHOT_ALIGN;
-    output->section = NULL;
-    tk_status status = put(output, zeros, gap);
-    output->section = &output->header.sections[section];
-    output->section->offset = output->offset;
+    static const char zeros[4096];
+    tk_status status = TK_OK;
+    for (size_t part; size > 0 && status == TK_OK; size -= part) {
+        part = size < sizeof(zeros) ? size : sizeof(zeros);
+        status = put(output, zeros, part);
+    }
     return status;
 }
 
 /* ---- Sections -------------------------------------------------------------------------------- */
 
-static tk_status put_level(struct output *output, uint32_t slot)
+/* A live node, or NULL where the slot is free. */
+static struct node *node_at(const struct output *output, uint32_t slot)
 {
-    const struct node *node = tk_store_node(&output->index->store, slot);
-    return put(output, &node->level, sizeof(node->level));
+    struct node *node = tk_store_node(&output->index->store, slot);
+    return tk_node_state(node) == SLOT_LIVE ? node : NULL;
 }
 
-static const struct members *members_of(const struct output *output, uint32_t slot)
+static const struct members *members_at(const struct output *output, uint32_t slot)
 {
-    return atomic_load_explicit(&tk_store_node(&output->index->store, slot)->members,
-                                memory_order_acquire);
+    struct node *node = node_at(output, slot);
+    return node ? atomic_load_explicit(&node->members, memory_order_acquire) : NULL;
 }
 
 static tk_status put_member_count(struct output *output, uint32_t slot)
 {
-    const struct members *members = members_of(output, slot);
-    output->header.ids += members->count;
-    return put(output, &members->count, sizeof(members->count));
+    const struct members *members = members_at(output, slot);
+    const uint32_t count = members ? members->count : 0;
+    return put(output, &count, sizeof(count));
+}
+
+static tk_status put_parent(struct output *output, uint32_t slot)
+{
+    uint32_t parent = node_at(output, slot) ? tk_parent(&output->index->graph, slot) : NO_SLOT;
+    if (parent != NO_SLOT && !node_at(output, parent)) parent = NO_SLOT;
+    return put(output, &parent, sizeof(parent));
+}
+
+static tk_status put_length(struct output *output, uint32_t slot)
+{
+    struct node *node = node_at(output, slot);
+    const struct neighbours *list = node ? tk_node_list(node) : NULL;
+    const uint32_t count = list ? list->count : 0;
+    return put(output, &count, sizeof(count));
 }
 
 static tk_status put_ids(struct output *output, uint32_t slot)
 {
-    const struct members *members = members_of(output, slot);
-    return put(output, members->ids, members->count * sizeof(*members->ids));
+    const struct members *members = members_at(output, slot);
+    return members ? put(output, members->ids, members->count * sizeof(*members->ids)) : TK_OK;
 }
 
-/* A list as the file has it: the numbers of the nodes, without entries that were blotted out. */
-static uint32_t numbered_list(const struct output *output, uint32_t slot, unsigned layer,
-                              uint32_t *numbers)
-{
-    const struct neighbours *list = tk_graph_list(&output->index->graph, slot, layer);
-    uint32_t count = 0;
-    for (uint32_t i = 0; list && i < list->count; i++) {
-        uint32_t neighbour = tk_neighbour(list, i);
-        if (neighbour != slot) numbers[count++] = output->numbers[neighbour];
-    }
-    return count;
-}
-
-static tk_status put_lengths(struct output *output, uint32_t slot)
-{
-    unsigned level = tk_store_node(&output->index->store, slot)->level;
-    tk_status status = TK_OK;
-    for (unsigned layer = 0; layer <= level && status == TK_OK; layer++) {
-        uint32_t numbers[LIST_MAX];
-        uint32_t length = numbered_list(output, slot, layer, numbers);
-        output->header.lengths++;
-        output->header.links += length;
-        status = put(output, &length, sizeof(length));
-    }
-    return status;
-}
-
-static tk_status put_parents(struct output *output, uint32_t slot)
-{
-    struct node *node = tk_store_node(&output->index->store, slot);
-    tk_status status = TK_OK;
-    for (unsigned layer = 0; layer <= node->level && status == TK_OK; layer++) {
-        uint32_t parent = tk_parent(&output->index->graph, slot, layer);
-        if (parent != NO_SLOT) parent = output->numbers[parent];
-        status = put(output, &parent, sizeof(parent));
-    }
-    return status;
-}
-
-static tk_status put_links(struct output *output, uint32_t slot)
-{
-    unsigned level = tk_store_node(&output->index->store, slot)->level;
-    tk_status status = TK_OK;
-    for (unsigned layer = 0; layer <= level && status == TK_OK; layer++) {
-        uint32_t numbers[LIST_MAX];
-        uint32_t length = numbered_list(output, slot, layer, numbers);
-        status = put(output, numbers, length * sizeof(*numbers));
-    }
-    return status;
-}
-
-static tk_status put_vector(struct output *output, uint32_t slot)
+static tk_status put_row(struct output *output, uint32_t slot)
 {
     const struct store *store = &output->index->store;
-    return put(output, tk_store_vector(store, slot), store->dim * sizeof(float));
+    if (!node_at(output, slot)) return put_zeros(output, store->row_size);
+    return put(output, tk_store_row(store, slot), store->row_size);
 }
 
-static tk_status put_section(struct output *output, enum snapshot_section section,
-                             tk_status (*put_node)(struct output *, uint32_t))
+static tk_status put_list(struct output *output, uint32_t slot)
 {
-    tk_status status = begin_section(output, section);
-    for (uint32_t slot = 0; slot < output->used && status == TK_OK; slot++)
-        if (output->numbers[slot] != NO_SLOT) status = put_node(output, slot);
-    return status;
+    struct node *node = node_at(output, slot);
+    if (!node) return TK_OK;
+    const struct neighbours *list = tk_node_list(node);
+    const struct neighbours header = {.count = list->count, .groups = list->groups, .n = list->n};
+    tk_status status = put(output, &header, sizeof(header));
+    if (status != TK_OK) return status;
+    return put(output, list->content, tk_links_size(list->n, list->groups) - sizeof(header));
 }
 
-/* Numbers the live nodes. */
-static tk_status number_nodes(struct output *output)
+static tk_status (*const put_slot[SECTION_NOTE])(struct output *,
+                                                 uint32_t) = {[SECTION_MEMBERS] = put_member_count,
+                                                              [SECTION_PARENTS] = put_parent,
+                                                              [SECTION_LENGTHS] = put_length,
+                                                              [SECTION_IDS] = put_ids,
+                                                              [SECTION_ROWS] = put_row,
+                                                              [SECTION_LISTS] = put_list};
+
+/* Counts what there is, and says where everything goes. */
+static tk_status lay_out(struct output *output, size_t note_size)
 {
     const struct store *store = &output->index->store;
-    output->used = atomic_load_explicit(&store->used, memory_order_acquire);
-    output->numbers = malloc(output->used ? output->used * sizeof(*output->numbers) : 1);
-    if (!output->numbers) return tk_fail_memory(output->error);
-    for (uint32_t slot = 0; slot < output->used; slot++) {
-        bool live = tk_node_state(tk_store_node(store, slot)) == SLOT_LIVE;
-        output->numbers[slot] = live ? (uint32_t)output->header.nodes++ : NO_SLOT;
+    struct snapshot_header *header = &output->header;
+    uint64_t lists = 0;
+    header->slots = atomic_load_explicit(&store->used, memory_order_acquire);
+    for (uint32_t slot = 0; slot < header->slots; slot++) {
+        struct node *node = node_at(output, slot);
+        if (!node) continue;
+        header->nodes++;
+        header->ids += members_at(output, slot)->count;
+        const struct neighbours *list = tk_node_list(node);
+        lists += tk_links_size(list->n, list->groups);
     }
-    return TK_OK;
+    const uint64_t sizes[SECTION_COUNT] = {[SECTION_MEMBERS] = header->slots * sizeof(uint32_t),
+                                           [SECTION_PARENTS] = header->slots * sizeof(uint32_t),
+                                           [SECTION_LENGTHS] = header->slots * sizeof(uint32_t),
+                                           [SECTION_IDS] = header->ids * sizeof(tk_id),
+                                           [SECTION_ROWS] = header->slots * store->row_size,
+                                           [SECTION_LISTS] = lists,
+                                           [SECTION_NOTE] = note_size};
+    uint64_t end = 0;
+    for (unsigned i = 0; i < SECTION_COUNT; i++) {
+        header->sections[i].size = sizes[i];
+        header->sections[i].offset = tk_snapshot_align(end);
+        end = header->sections[i].offset + sizes[i];
+    }
+    output->chunks = tk_snapshot_chunks(end);
+    output->begin = tk_snapshot_begin(output->chunks);
+    for (unsigned i = 0; i < SECTION_COUNT; i++) header->sections[i].offset += output->begin;
+    header->file_size = output->begin + end;
+    output->checksums = calloc(output->chunks + 1, sizeof(*output->checksums));
+    return output->checksums ? TK_OK : tk_fail_memory(output->error);
+}
+
+static tk_status put_section(struct output *output, unsigned section)
+{
+    const uint64_t offset = output->header.sections[section].offset;
+    tk_status status = put_zeros(output, offset - output->offset);
+    for (uint32_t slot = 0; slot < output->header.slots && status == TK_OK; slot++)
+        status = put_slot[section](output, slot);
+    return status;
 }
 
 static void fill_header(struct output *output)
 {
-    struct tk_index *index = output->index;
+    const struct tk_index *index = output->index;
+    const struct kernels *kernels = index->store.coder.kernels;
     struct snapshot_header *header = &output->header;
-    uint32_t entry;
-    unsigned level;
     memcpy(header->magic, SNAPSHOT_MAGIC, sizeof(header->magic));
     header->order = SNAPSHOT_ORDER;
     header->version = SNAPSHOT_VERSION;
-    header->file_size = output->offset;
     header->dim = index->options.dim;
     header->max_neighbours = index->options.max_neighbours;
     header->ef_construction = index->options.ef_construction;
     header->ef_search = index->options.ef_search;
     header->seed = index->options.seed;
-    header->drawn = atomic_load(&index->graph.drawn);
-    header->entry =
-        tk_graph_entry(&index->graph, &entry, &level) ? output->numbers[entry] : NO_SLOT;
-    header->crc = index->graph.kernels->crc32c(0, header, offsetof(struct snapshot_header, crc));
+    header->components = index->store.coder.n;
+    header->interleaved = kernels->interleaved;
+    header->checksums_crc =
+        kernels->crc32c(0, output->checksums, output->chunks * sizeof(*output->checksums));
+    header->crc = kernels->crc32c(0, header, offsetof(struct snapshot_header, crc));
+}
+
+/* Writes what stands before the sections, in the room that was left for it. */
+static tk_status put_front(struct output *output)
+{
+    char front[SNAPSHOT_HEADER] = {0};
+    fill_header(output);
+    memcpy(front, &output->header, sizeof(output->header));
+    if (lseek(output->fd, 0, SEEK_SET) != 0) return fail_output(output, "seek in");
+    tk_status status = write_all(output, front, sizeof(front));
+    if (status != TK_OK) return status;
+    return write_all(output, output->checksums, output->chunks * sizeof(*output->checksums));
 }
 
 /* Writes everything. Nobody may be changing the index. */
 static tk_status put_index(struct output *output, const void *note, size_t note_size)
 {
-    static tk_status (*const put_node[SECTION_NOTE])(struct output *, uint32_t) = {
-        [SECTION_LEVELS] = put_level,    [SECTION_MEMBERS] = put_member_count,
-        [SECTION_IDS] = put_ids,         [SECTION_LENGTHS] = put_lengths,
-        [SECTION_PARENTS] = put_parents, [SECTION_LINKS] = put_links,
-        [SECTION_VECTORS] = put_vector};
-    tk_status status = number_nodes(output);
-    if (status == TK_OK) status = put(output, &output->header, sizeof(output->header));
+    tk_status status = lay_out(output, note_size);
+    if (status != TK_OK) return status;
+    output->offset = output->begin;
+    if (lseek(output->fd, (off_t)output->begin, SEEK_SET) < 0)
+        return fail_output(output, "seek in");
     for (unsigned section = 0; section < SECTION_NOTE && status == TK_OK; section++)
-        status = put_section(output, section, put_node[section]);
-    if (status == TK_OK) status = begin_section(output, SECTION_NOTE);
+        status = put_section(output, section);
+    if (status == TK_OK)
+        status = put_zeros(output, output->header.sections[SECTION_NOTE].offset - output->offset);
     if (status == TK_OK && note_size > 0) status = put(output, note, note_size);
     if (status == TK_OK) status = flush(output);
-    if (status != TK_OK) return status;
-    fill_header(output);
-    if (lseek(output->fd, 0, SEEK_SET) != 0) return fail_output(output, "seek in");
-    return write_all(output, &output->header, sizeof(output->header));
+    return status == TK_OK ? put_front(output) : status;
 }
 
 /* ---- The file -------------------------------------------------------------------------------- */
@@ -315,6 +342,10 @@ static tk_status save(struct output *output, const void *note, size_t note_size)
     status = tk_settle(output->index, output->error);
     if (status == TK_OK) status = tk_read_begin(output->index, &session, output->error);
     if (status == TK_OK) {
+        /* The table of entry points is not saved: loading draws it as it is drawn here, so that a
+         * loaded index answers just as this one does from now on. */
+        if (atomic_load(&output->index->graph.nodes) > 0)
+            tk_entries_draw(&output->index->graph, session);
         status = put_index(output, note, note_size);
         tk_read_end(output->index, session);
     }
@@ -339,7 +370,7 @@ tk_status tk_index_save(const tk_index *index, const char *path, const void *not
         .index = (struct tk_index *)index, .path = path, .fd = -1, .error = error};
     tk_status status = save(&output, note, note_size);
     if (output.fd >= 0) close(output.fd);
-    free(output.numbers);
+    free(output.checksums);
     free(output.buffer);
     free(output.beside);
     return status;

@@ -4,12 +4,13 @@
 #include "engine/store.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
-#define SEGMENT_BYTES ((size_t)2 << 20) /* about what a segment's vectors take */
+#define SEGMENT_BYTES ((size_t)2 << 20) /* about what a segment's rows take */
 #define SEGMENT_BITS_MIN 6
 #define SEGMENT_BITS_MAX 12
-#define LINE_FLOATS 16
 #define DIRECTORY_FIRST 16
+#define SLAB_BYTES ((size_t)256 << 10)
 
 static size_t directory_size(uint32_t count)
 {
@@ -33,19 +34,25 @@ static struct directory *new_directory(struct memory *memory, uint32_t count)
     return directory;
 }
 
-tk_status tk_store_init(struct store *store, struct memory *memory, uint32_t dim)
+tk_status tk_store_init(struct store *store, struct memory *memory, uint32_t dim,
+                        uint32_t max_neighbours, const struct kernels *kernels)
 {
-    *store = (struct store){.memory = memory, .dim = dim};
-    store->stride = (dim + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
+    *store = (struct store){.memory = memory, .usual_groups = tk_links_groups(max_neighbours)};
+    if (!tk_coder_init(&store->coder, dim, kernels)) return TK_ENOMEM;
+    store->row_size = tk_row_size(&store->coder);
     store->segment_bits = SEGMENT_BITS_MIN;
     while (store->segment_bits < SEGMENT_BITS_MAX &&
-           ((size_t)store->stride * sizeof(float) << store->segment_bits) < SEGMENT_BYTES)
+           (store->row_size << store->segment_bits) < SEGMENT_BYTES)
         store->segment_bits++;
     struct directory *directory = new_directory(memory, DIRECTORY_FIRST);
-    if (!directory) return TK_ENOMEM;
+    if (!directory) {
+        tk_coder_destroy(&store->coder);
+        return TK_ENOMEM;
+    }
     atomic_init(&store->directory, directory);
     atomic_init(&store->used, 0);
     pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->list_lock, NULL);
     return TK_OK;
 }
 
@@ -54,9 +61,9 @@ static size_t segment_slots(const struct store *store)
     return (size_t)1 << store->segment_bits;
 }
 
-static size_t segment_vector_bytes(const struct store *store)
+static size_t segment_row_bytes(const struct store *store)
 {
-    return segment_slots(store) * store->stride * sizeof(float);
+    return segment_slots(store) * store->row_size;
 }
 
 static size_t segment_node_bytes(const struct store *store)
@@ -64,26 +71,44 @@ static size_t segment_node_bytes(const struct store *store)
     return segment_slots(store) * sizeof(struct node);
 }
 
-static void free_links(struct store *store, struct links *links)
+static uint32_t slab_lists(const struct store *store)
 {
-    struct neighbours *out = atomic_load_explicit(&links->out, memory_order_relaxed);
-    if (out) tk_store_release_neighbours(&out->garbage, store);
-    atomic_store_explicit(&links->out, NULL, memory_order_relaxed);
-    tk_memory_free(store->memory, links->in.slots, links->in.capacity * sizeof(uint32_t));
-    links->in = (struct inlinks){0};
+    const size_t lists = SLAB_BYTES / tk_links_size(store->coder.n, store->usual_groups);
+    return lists < 4 ? 4 : (uint32_t)lists;
+}
+
+static size_t slab_size(const struct store *store)
+{
+    return sizeof(struct slab) +
+           slab_lists(store) * tk_links_size(store->coder.n, store->usual_groups);
+}
+
+static void free_list(struct store *store, struct neighbours *list)
+{
+    tk_memory_free(store->memory, list, tk_links_size(list->n, list->groups));
+}
+
+static void free_members(struct store *store, struct node *node)
+{
+    struct members *members = atomic_load_explicit(&node->members, memory_order_relaxed);
+    if (members && (void *)members != (void *)node->own_members)
+        tk_store_release_members(&members->garbage, store);
+    atomic_store_explicit(&node->members, NULL, memory_order_relaxed);
 }
 
 static void free_node_content(struct store *store, struct node *node)
 {
-    free_links(store, &node->ground);
-    for (unsigned layer = 0; node->upper && layer < node->level; layer++)
-        free_links(store, &node->upper[layer]);
-    tk_memory_free(store->memory, node->upper, node->level * sizeof(struct links));
-    node->upper = NULL;
-    node->level = 0;
-    struct members *members = atomic_load_explicit(&node->members, memory_order_relaxed);
-    if (members) tk_store_release_members(&members->garbage, store);
-    atomic_store_explicit(&node->members, NULL, memory_order_relaxed);
+    struct neighbours *out = atomic_load_explicit(&node->out, memory_order_relaxed);
+    if (out) tk_store_release_neighbours(&out->garbage, store);
+    atomic_store_explicit(&node->out, NULL, memory_order_relaxed);
+    tk_memory_free(store->memory, node->in.slots, node->in.capacity * sizeof(uint32_t));
+    node->in = (struct inlinks){0};
+    free_members(store, node);
+}
+
+static void free_rows(struct store *store, char *rows)
+{
+    if (!tk_store_maps(store, rows)) tk_memory_free(store->memory, rows, segment_row_bytes(store));
 }
 
 void tk_store_destroy(struct store *store)
@@ -94,15 +119,46 @@ void tk_store_destroy(struct store *store)
     for (uint32_t slot = 0; slot < used; slot++)
         free_node_content(store, tk_store_node(store, slot));
     for (uint32_t i = 0; i < directory->count && directory->segments[i].nodes; i++) {
-        tk_memory_free(store->memory, directory->segments[i].vectors, segment_vector_bytes(store));
+        free_rows(store, directory->segments[i].rows);
         tk_memory_free(store->memory, directory->segments[i].nodes, segment_node_bytes(store));
     }
     release_directory(&directory->garbage, store);
+    while (store->slabs) {
+        struct slab *slab = store->slabs;
+        store->slabs = slab->next;
+        tk_memory_free(store->memory, slab, slab_size(store));
+    }
+    if (store->mapping) {
+        munmap(store->mapping, store->mapping_size);
+        atomic_fetch_sub(&store->memory->bytes, store->mapping_size);
+    }
+    tk_coder_destroy(&store->coder);
     pthread_mutex_destroy(&store->lock);
+    pthread_mutex_destroy(&store->list_lock);
 }
 
-/* Makes the segment that the next unused slot is in. Under `lock`. */
-static tk_status grow(struct store *store, struct seat *seat, uint32_t position)
+/* Makes the nodes of a segment, and its rows where they are not given. */
+static bool make_segment(struct store *store, uint32_t position, char *rows,
+                         struct segment *segment)
+{
+    segment->rows = rows ? rows : tk_memory_lines(store->memory, segment_row_bytes(store));
+    segment->nodes = tk_memory_zalloc(store->memory, segment_node_bytes(store));
+    if (!segment->rows || !segment->nodes) {
+        if (!rows) tk_memory_free(store->memory, segment->rows, segment_row_bytes(store));
+        tk_memory_free(store->memory, segment->nodes, segment_node_bytes(store));
+        return false;
+    }
+    for (size_t row = 0; row < segment_slots(store); row++) {
+        segment->nodes[row].slot = (position << store->segment_bits) + (uint32_t)row;
+        segment->nodes[row].garbage.release = tk_store_release_node;
+        atomic_init(&segment->nodes[row].parent, NO_SLOT);
+    }
+    return true;
+}
+
+/* Makes the segment at a position, which is the next one, with the given rows or its own. Under
+ * `lock`. */
+static tk_status grow(struct store *store, struct seat *seat, uint32_t position, char *rows)
 {
     struct directory *directory = atomic_load_explicit(&store->directory, memory_order_relaxed);
     struct directory *longer = NULL;
@@ -113,17 +169,9 @@ static tk_status grow(struct store *store, struct seat *seat, uint32_t position)
         memcpy(longer->segments, directory->segments,
                directory->count * sizeof(*directory->segments));
     }
-    segment.vectors = tk_memory_lines(store->memory, segment_vector_bytes(store));
-    segment.nodes = tk_memory_zalloc(store->memory, segment_node_bytes(store));
-    if (!segment.vectors || !segment.nodes) {
-        tk_memory_free(store->memory, segment.vectors, segment_vector_bytes(store));
-        tk_memory_free(store->memory, segment.nodes, segment_node_bytes(store));
+    if (!make_segment(store, position, rows, &segment)) {
         if (longer) release_directory(&longer->garbage, store);
         return TK_ENOMEM;
-    }
-    for (size_t row = 0; row < segment_slots(store); row++) {
-        segment.nodes[row].slot = (position << store->segment_bits) + (uint32_t)row;
-        segment.nodes[row].garbage.release = tk_store_release_node;
     }
     /* Nobody looks at an entry of the directory before a slot in it has been handed out. */
     (longer ? longer : directory)->segments[position] = segment;
@@ -132,6 +180,32 @@ static tk_status grow(struct store *store, struct seat *seat, uint32_t position)
         tk_epoch_retire(seat, &directory->garbage);
     }
     return TK_OK;
+}
+
+/* Makes segments for the rows that a mapping holds, and copies those that do not fill one: the last
+ * segment has room for slots that the file does not have. */
+static tk_status adopt_rows(struct store *store, struct seat *seat, char *rows, uint32_t slots)
+{
+    const uint32_t per_segment = (uint32_t)segment_slots(store);
+    for (uint32_t first = 0; first < slots; first += per_segment) {
+        char *own = rows + (size_t)first * store->row_size;
+        const bool whole = slots - first >= per_segment;
+        tk_status status = grow(store, seat, first >> store->segment_bits, whole ? own : NULL);
+        if (status != TK_OK) return status;
+        if (!whole) memcpy(tk_store_row(store, first), own, (slots - first) * store->row_size);
+    }
+    return TK_OK;
+}
+
+tk_status tk_store_adopt(struct store *store, struct seat *seat, void *mapping, size_t size,
+                         char *rows, uint32_t slots)
+{
+    store->mapping = mapping;
+    store->mapping_size = size;
+    atomic_fetch_add(&store->memory->bytes, size);
+    tk_status status = adopt_rows(store, seat, rows, slots);
+    if (status == TK_OK) atomic_store_explicit(&store->used, slots, memory_order_release);
+    return status;
 }
 
 tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
@@ -148,7 +222,7 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
         if (next == STORE_SLOTS_MAX)
             status = TK_EFULL;
         else if ((next & (segment_slots(store) - 1)) == 0)
-            status = grow(store, seat, next >> store->segment_bits);
+            status = grow(store, seat, next >> store->segment_bits, NULL);
         if (status == TK_OK) {
             node = tk_store_node(store, next);
             atomic_store_explicit(&store->used, next + 1, memory_order_release);
@@ -156,6 +230,7 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
     }
     pthread_mutex_unlock(&store->lock);
     if (status != TK_OK) return status;
+    atomic_store_explicit(&node->parent, NO_SLOT, memory_order_relaxed);
     atomic_store_explicit(&node->state, SLOT_BUILDING, memory_order_relaxed);
     *slot = node->slot;
     return TK_OK;
@@ -177,21 +252,55 @@ void tk_store_release_node(struct garbage *garbage, void *store)
     tk_store_give(store, (struct node *)garbage);
 }
 
-static size_t neighbours_size(uint32_t count)
-{
-    return sizeof(struct neighbours) + (size_t)count * sizeof(uint32_t);
-}
-
 static size_t members_size(uint32_t count)
 {
     return sizeof(struct members) + (size_t)count * sizeof(tk_id);
+}
+
+static void push_free_list(struct store *store, struct neighbours *list)
+{
+    list->garbage.next = (struct garbage *)store->free_lists;
+    store->free_lists = list;
+}
+
+/* A list of the usual size; NULL when memory ran out. */
+static struct neighbours *take_list(struct store *store)
+{
+    pthread_mutex_lock(&store->list_lock);
+    if (!store->free_lists) {
+        struct slab *slab = tk_memory_lines(store->memory, slab_size(store));
+        if (slab) {
+            memset(slab->lists, 0, slab_size(store) - sizeof(*slab));
+            const size_t size = tk_links_size(store->coder.n, store->usual_groups);
+            slab->next = store->slabs;
+            store->slabs = slab;
+            for (uint32_t i = 0; i < slab_lists(store); i++)
+                push_free_list(store, (struct neighbours *)(slab->lists + i * size));
+        }
+    }
+    struct neighbours *list = store->free_lists;
+    if (list) store->free_lists = (struct neighbours *)list->garbage.next;
+    pthread_mutex_unlock(&store->list_lock);
+    return list;
 }
 
 void tk_store_release_neighbours(struct garbage *garbage, void *owner)
 {
     struct store *store = owner;
     struct neighbours *list = (struct neighbours *)garbage;
-    tk_memory_free(store->memory, list, neighbours_size(list->count));
+    if (tk_store_maps(store, list)) return;
+    if (list->groups != store->usual_groups) {
+        free_list(store, list);
+        return;
+    }
+    pthread_mutex_lock(&store->list_lock);
+    push_free_list(store, list);
+    pthread_mutex_unlock(&store->list_lock);
+}
+
+void tk_store_retire_list(struct store *store, struct seat *seat, struct neighbours *list)
+{
+    if (list && !tk_store_maps(store, list)) tk_epoch_retire(seat, &list->garbage);
 }
 
 void tk_store_release_members(struct garbage *garbage, void *owner)
@@ -201,12 +310,15 @@ void tk_store_release_members(struct garbage *garbage, void *owner)
     tk_memory_free(store->memory, members, members_size(members->count));
 }
 
-struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count)
+struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count, uint32_t groups)
 {
-    struct neighbours *list = tk_memory_alloc(store->memory, neighbours_size(count));
+    const uint32_t n = store->coder.n;
+    struct neighbours *list = groups == store->usual_groups
+                                  ? take_list(store)
+                                  : tk_memory_lines(store->memory, tk_links_size(n, groups));
     if (!list) return NULL;
-    list->garbage.release = tk_store_release_neighbours;
-    list->count = count;
+    *list = (struct neighbours){
+        .garbage.release = tk_store_release_neighbours, .count = count, .groups = groups, .n = n};
     return list;
 }
 
@@ -219,16 +331,17 @@ struct members *tk_store_new_members(struct store *store, uint32_t count)
     return members;
 }
 
-bool tk_store_set_level(struct store *store, struct node *node, unsigned level)
+void tk_store_set_member(struct node *node, tk_id id)
 {
-    if (level > 0) {
-        node->upper = tk_memory_zalloc(store->memory, level * sizeof(struct links));
-        if (!node->upper) return false;
-    }
-    node->level = (uint8_t)level;
-    for (unsigned layer = 0; layer <= level; layer++)
-        atomic_init(&tk_node_links(node, layer)->parent, NO_SLOT);
-    return true;
+    struct members *members = (struct members *)node->own_members;
+    *members = (struct members){.garbage.release = tk_store_release_members, .count = 1};
+    members->ids[0] = id;
+    atomic_store_explicit(&node->members, members, memory_order_release);
+}
+
+void tk_store_retire_members(struct seat *seat, struct node *node, struct members *members)
+{
+    if ((void *)members != (void *)node->own_members) tk_epoch_retire(seat, &members->garbage);
 }
 
 size_t tk_store_capacity(const struct store *store)

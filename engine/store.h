@@ -1,14 +1,14 @@
 /*
- * store.h: slots, where vectors and their nodes live.
+ * store.h: slots, where rows (code.h) and their nodes live.
  *
  * A slot is a number below 2^31. Slots come in segments that never move, so growing copies no
- * vector and a pointer to one stays good. The directory of segments is replaced as a whole when it
+ * row and a pointer to one stays good. The directory of segments is replaced as a whole when it
  * becomes too short, and the old one is retired (epoch.h).
  *
  * LIFE OF A SLOT. free -> building -> live -> dead -> free.
  * - free: on the free list, owned by nobody.
- * - building: owned by the writer that took it, who writes the vector and the node.
- * - live: published. Vector, level and the array of upper layers do not change from here on, so
+ * - building: owned by the writer that took it, who writes the row and the node.
+ * - live: published. The row does not change from here on, so
  *   readers who came upon the slot through an atomic pointer or through `state` read them freely.
  * - dead: no longer linked to. Readers who came upon it earlier may still be there, so it only
  *   becomes free through tk_epoch_retire.
@@ -24,7 +24,7 @@
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
-#include "engine/epoch.h"
+#include "engine/links.h"
 #include "engine/status.h"
 
 #define STORE_SLOTS_MAX (UINT32_C(1) << 31)
@@ -32,26 +32,11 @@
 
 enum slot_state { SLOT_FREE, SLOT_BUILDING, SLOT_LIVE, SLOT_DEAD };
 
-/* A neighbour list. Never changed once published, with one exception: graph_remove.c may overwrite
- * an entry with the owner's own number where memory for a new list ran out. */
-struct neighbours {
-    struct garbage garbage;
-    uint32_t count;
-    _Atomic uint32_t slots[];
-};
-
 /* Who links here: at least every node whose published list has this one, at most those and nodes
  * that are about to have it or had it until a moment ago. Only writers look at it. */
 struct inlinks {
     uint32_t *slots;
     uint32_t count, capacity;
-};
-
-/* A node on one layer. */
-struct links {
-    _Atomic(struct neighbours *) out; /* NULL: none yet */
-    _Atomic uint32_t parent;          /* in the layer's tree (graph_tree.c), or NO_SLOT */
-    struct inlinks in;
 };
 
 struct members {
@@ -64,15 +49,24 @@ struct node {
     struct garbage garbage;
     uint32_t slot;
     _Atomic uint8_t state;
-    uint8_t level; /* the highest layer it is on */
-    struct links ground;
-    struct links *upper; /* layers 1 to level */
+    _Atomic uint32_t parent; /* in the tree (graph_tree.c), or NO_SLOT */
+    bool is_entry;           /* it is in the table of entry points; under the graph's entry_lock */
+    _Atomic(struct neighbours *) out; /* NULL: none yet */
     _Atomic(struct members *) members;
+    _Alignas(8) unsigned char own_members[sizeof(struct members) + sizeof(tk_id)];
+    struct inlinks in;
 };
 
 struct segment {
-    float *vectors;
+    char *rows;
     struct node *nodes;
+};
+
+/* Lists of the usual size are made many at a time, and used again: small blocks between them would
+ * keep their memory in pieces. */
+struct slab {
+    struct slab *next;
+    _Alignas(64) char lists[];
 };
 
 struct directory {
@@ -84,17 +78,24 @@ struct directory {
 
 struct store {
     struct memory *memory;
-    uint32_t dim;
-    uint32_t stride;       /* floats from one vector to the next; those past dim are 0 */
+    struct coder coder;
+    size_t row_size;
     uint32_t segment_bits; /* a segment has 1 << segment_bits slots */
     _Atomic(struct directory *) directory;
     _Atomic uint32_t used; /* every slot below has been taken at some time */
     pthread_mutex_t lock;
     struct node *free_nodes;
     uint32_t free_count;
+    char *mapping; /* of a saved index, or NULL; rows and lists may lie in it */
+    size_t mapping_size;
+    pthread_mutex_t list_lock;     /* protects the two below */
+    struct neighbours *free_lists; /* of the usual size */
+    struct slab *slabs;            /* where lists of the usual size come from */
+    uint32_t usual_groups;
 };
 
-tk_status tk_store_init(struct store *store, struct memory *memory, uint32_t dim);
+tk_status tk_store_init(struct store *store, struct memory *memory, uint32_t dim,
+                        uint32_t max_neighbours, const struct kernels *kernels);
 /* Frees everything; nobody may be reading. */
 void tk_store_destroy(struct store *store);
 
@@ -107,12 +108,30 @@ void tk_store_release_node(struct garbage *garbage, void *store);
 void tk_store_release_neighbours(struct garbage *garbage, void *store);
 void tk_store_release_members(struct garbage *garbage, void *store);
 
-/* New blocks with the garbage header filled in; NULL when memory ran out. */
-struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count);
-struct members *tk_store_new_members(struct store *store, uint32_t count);
+/* Takes over a private, writable mapping of a saved index, in which the rows of the first `slots`
+ * slots lie at `rows`; from here on it is unmapped by tk_store_destroy. The store is empty. Slots
+ * come in state free and on no list: the caller makes each live or gives it. Errors: TK_ENOMEM. */
+tk_status tk_store_adopt(struct store *store, struct seat *seat, void *mapping, size_t size,
+                         char *rows, uint32_t slots);
 
-/* Puts a node that nobody knows of yet on the layers up to `level`. False when memory ran out. */
-bool tk_store_set_level(struct store *store, struct node *node, unsigned level);
+/* Whether a block lies in the mapping, and so is not freed by itself. */
+static inline bool tk_store_maps(const struct store *store, const void *block)
+{
+    return store->mapping && (const char *)block >= store->mapping &&
+           (const char *)block < store->mapping + store->mapping_size;
+}
+
+/* Retires a list that has been replaced; NULL is allowed. */
+void tk_store_retire_list(struct store *store, struct seat *seat, struct neighbours *list);
+
+/* New blocks with the header filled in; NULL when memory ran out. A list's links are undefined. */
+struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count, uint32_t groups);
+struct members *tk_store_new_members(struct store *store, uint32_t count);
+/* The members of a node that stands for one id, kept in the node itself. Only for a slot that is
+ * being built. */
+void tk_store_set_member(struct node *node, tk_id id);
+/* Retires members, unless they are the node's own. */
+void tk_store_retire_members(struct seat *seat, struct node *node, struct members *members);
 
 /* The number of slots in all segments. */
 size_t tk_store_capacity(const struct store *store);
@@ -129,10 +148,10 @@ static inline struct node *tk_store_node(const struct store *store, uint32_t slo
     return &tk_store_segment(store, slot)->nodes[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
 }
 
-static inline float *tk_store_vector(const struct store *store, uint32_t slot)
+static inline struct row *tk_store_row(const struct store *store, uint32_t slot)
 {
     size_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
-    return tk_store_segment(store, slot)->vectors + row * store->stride;
+    return (struct row *)(tk_store_segment(store, slot)->rows + row * store->row_size);
 }
 
 static inline enum slot_state tk_node_state(const struct node *node)
@@ -140,14 +159,9 @@ static inline enum slot_state tk_node_state(const struct node *node)
     return (enum slot_state)atomic_load_explicit(&node->state, memory_order_acquire);
 }
 
-static inline struct links *tk_node_links(struct node *node, unsigned layer)
+static inline struct neighbours *tk_node_list(const struct node *node)
 {
-    return layer ? &node->upper[layer - 1] : &node->ground;
-}
-
-static inline uint32_t tk_neighbour(const struct neighbours *list, uint32_t i)
-{
-    return atomic_load_explicit(&list->slots[i], memory_order_relaxed);
+    return atomic_load_explicit(&node->out, memory_order_acquire);
 }
 
 #endif

@@ -124,7 +124,8 @@ static inline size_t data_search(const tk_index *index, const float *query, size
 
 /* The share of the true 10 nearest that a search at default settings finds. The truth is what exact
  * search says; test_index_exact holds that against a plain loop. */
-static inline double data_recall(const tk_index *index, size_t n, size_t dim, const float *queries)
+static inline double data_recall_within(const tk_index *index, size_t n, size_t dim,
+                                        const float *queries, float slack)
 {
     enum { K = 10 };
     size_t right = 0, possible = 0;
@@ -139,12 +140,17 @@ static inline double data_recall(const tk_index *index, size_t n, size_t dim, co
         tk_hit hits[K];
         size_t found = data_search(index, queries + q * dim, K, false, hits);
         possible += counts[q];
-        for (size_t i = 0; i < found; i++)
-            for (size_t j = 0; j < counts[q]; j++) right += hits[i].id == truth[q * K + j].id;
+        for (size_t i = 0; i < found && counts[q] > 0; i++)
+            right += hits[i].similarity >= truth[q * K + counts[q] - 1].similarity - slack;
     }
     free(truth);
     free(counts);
     return possible ? (double)right / (double)possible : 0;
+}
+
+static inline double data_recall(const tk_index *index, size_t n, size_t dim, const float *queries)
+{
+    return data_recall_within(index, n, dim, queries, 0);
 }
 
 /* At most n vectors of a file of DATA_DIR; NULL where it is not there. */

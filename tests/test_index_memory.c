@@ -21,7 +21,7 @@ static void expect_content(const tk_index *index, size_t n, const float *vectors
     for (size_t i = 0; i < n; i++) {
         float out[DIM];
         cr_assert_eq(tk_index_get(index, i, out, NULL), TK_OK, "id %zu", i);
-        cr_assert_float_eq(data_cosine(out, vectors + i * DIM, DIM), 1, 1e-5, "id %zu", i);
+        cr_assert_float_eq(data_cosine(out, vectors + i * DIM, DIM), 1, 1e-4, "id %zu", i);
     }
 }
 
@@ -148,7 +148,7 @@ Test(index_memory, a_replace_that_fails_keeps_the_old_vector)
         fail_after(index, -1);
         cr_assert_eq(tk_index_get(index, 0, out, NULL), TK_OK);
         const float *expected = status == TK_OK ? vectors : other;
-        cr_assert_float_eq(data_cosine(out, expected, DIM), 1, 1e-5);
+        cr_assert_float_eq(data_cosine(out, expected, DIM), 1, 1e-4);
         if (status == TK_OK) break;
         cr_assert_eq(status, TK_ENOMEM);
     }
@@ -212,7 +212,7 @@ Test(index_memory, a_batch_that_fails_keeps_what_it_has_added)
     float *vectors = data_random_vectors(N, DIM, 1);
     tk_id ids[N];
     for (size_t i = 0; i < N; i++) ids[i] = i;
-    for (int64_t successes = 0; successes < 3000; successes += 101) {
+    for (int64_t successes = 0; successes < 330; successes += 11) {
         tk_index *index = data_index(DIM);
         fail_after(index, successes);
         tk_status status = tk_index_add_batch(index, N, ids, vectors, 2, NULL);

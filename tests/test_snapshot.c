@@ -103,7 +103,7 @@ Test(snapshot, what_was_saved_answers_as_before)
     tk_index_get_stats(saved, &was);
     tk_index_get_stats(loaded, &is);
     cr_expect_eq(was.layers, is.layers);
-    cr_expect_gt(is.layers, 1);
+    cr_expect_eq(is.layers, 1);
     cr_expect_eq(was.mean_neighbours, is.mean_neighbours);
     cr_expect_eq(was.ef_construction, is.ef_construction);
     cr_expect_eq(is.adds, 0);
@@ -177,7 +177,7 @@ Test(snapshot, a_file_cut_short_anywhere_is_refused)
     tk_index *index = make_index(120);
     cr_assert_eq(tk_index_save(index, path, "note", 4, NULL), TK_OK);
     unsigned char *bytes = read_file(&size);
-    for (size_t cut = 0; cut < size; cut += cut < 700 || cut > size - 200 ? 1 : 61) {
+    for (size_t cut = 0; cut < size; cut += cut < 300 || cut > size - 100 ? 1 : 997) {
         write_file(bytes, cut);
         expect_refused(TK_ECORRUPT, NULL);
     }
@@ -197,12 +197,12 @@ Test(snapshot, a_file_cut_short_anywhere_is_refused)
 Test(snapshot, a_flipped_bit_anywhere_is_refused)
 {
     size_t size;
-    tk_index *index = make_index(60);
+    tk_index *index = make_index(30);
     cr_assert_eq(tk_index_save(index, path, "note", 4, NULL), TK_OK);
     unsigned char *bytes = read_file(&size);
     int fd = open(path, O_RDWR);
     uint64_t state = 1;
-    for (size_t at = 0; at < size; at++) {
+    for (size_t at = 0; at < size; at += at < 300 || (at > 4090 && at < 5000) ? 1 : 17) {
         unsigned char flipped = bytes[at] ^ (unsigned char)(1 << data_random(&state) % 8);
         cr_assert_eq(pwrite(fd, &flipped, 1, (off_t)at), 1);
         tk_index *loaded = NULL;
@@ -219,13 +219,20 @@ Test(snapshot, a_flipped_bit_anywhere_is_refused)
 }
 
 /* Puts the right checksums on a changed file, as somebody would who means to deceive. */
-static void seal(unsigned char *bytes)
+static void seal(unsigned char *bytes, size_t size)
 {
     struct snapshot_header header;
     memcpy(&header, bytes, sizeof(header));
-    for (size_t i = 0; i < SECTION_COUNT; i++)
-        header.sections[i].crc =
-            tk_crc32c_portable(0, bytes + header.sections[i].offset, header.sections[i].size);
+    uint64_t chunks = tk_snapshot_chunks(size - SNAPSHOT_HEADER);
+    uint64_t begin = tk_snapshot_begin(chunks);
+    for (uint64_t i = 0; i < chunks; i++) {
+        uint64_t offset = begin + i * SNAPSHOT_CHUNK, left = size - offset;
+        uint32_t crc =
+            tk_crc32c_portable(0, bytes + offset, left < SNAPSHOT_CHUNK ? left : SNAPSHOT_CHUNK);
+        memcpy(bytes + SNAPSHOT_HEADER + i * sizeof(crc), &crc, sizeof(crc));
+    }
+    header.checksums_crc =
+        tk_crc32c_portable(0, bytes + SNAPSHOT_HEADER, chunks * sizeof(uint32_t));
     header.crc = tk_crc32c_portable(0, &header, offsetof(struct snapshot_header, crc));
     memcpy(bytes, &header, sizeof(header));
 }
@@ -242,19 +249,27 @@ Test(snapshot, content_that_makes_no_sense_is_refused_though_its_checksums_are_r
         unsigned section;
         size_t at; /* byte in the section */
         unsigned char value;
-    } changes[] = {{SECTION_LEVELS, 5, 200},   {SECTION_MEMBERS, 0, 0},   {SECTION_MEMBERS, 4, 99},
-                   {SECTION_IDS, 0, 6},        {SECTION_LENGTHS, 0, 0},   {SECTION_LENGTHS, 1, 1},
-                   {SECTION_PARENTS, 2, 0x80}, {SECTION_LINKS, 3, 0x80},  {SECTION_LINKS, 1, 1},
-                   {SECTION_VECTORS, 3, 0x7f}, {SECTION_VECTORS, 7, 0x42}};
+    } changes[] = {{SECTION_MEMBERS, 4, 0},
+                   {SECTION_MEMBERS, 4, 99},
+                   {SECTION_IDS, 0, 6},
+                   {SECTION_LENGTHS, 4, 0},
+                   {SECTION_LENGTHS, 5, 1},
+                   {SECTION_PARENTS, 6, 0x80},
+                   {SECTION_ROWS, tk_row_size(&index->store.coder) + 3, 0x7f},
+                   {SECTION_LISTS, offsetof(struct neighbours, count), 200},
+                   {SECTION_LISTS, offsetof(struct neighbours, groups) + 2, 1},
+                   {SECTION_LISTS, offsetof(struct neighbours, n), 1},
+                   {SECTION_LISTS, offsetof(struct neighbours, content) + 3, 0x80},
+                   {SECTION_LISTS, offsetof(struct neighbours, content) + 1, 1}};
     for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
         memcpy(changed, bytes, size);
         changed[header.sections[changes[i].section].offset + changes[i].at] = changes[i].value;
-        seal(changed);
+        seal(changed, size);
         write_file(changed, size);
         expect_refused(TK_ECORRUPT, NULL);
     }
     /* The seal itself is right. */
-    seal(bytes);
+    seal(bytes, size);
     write_file(bytes, size);
     tk_index *loaded;
     cr_assert_eq(tk_index_load(path, &loaded, NULL), TK_OK);
@@ -278,16 +293,13 @@ Test(snapshot, changed_files_with_right_checksums_do_no_harm)
         memcpy(changed, bytes, size);
         for (uint64_t i = data_random(&state) % 3 + 1; i > 0; i--) {
             /* Half of the changes are in what leads from one place to another. */
-            size_t at = data_random(&state) % (data_random(&state) % 2 ? size : size / 4);
-            struct snapshot_header header;
+            size_t at = data_random(&state) % 4;
+            at = data_random(&state) % (at == 0   ? sizeof(struct snapshot_header)
+                                        : at == 1 ? 8000
+                                                  : size);
             changed[at] = (unsigned char)data_random(&state);
-            memcpy(&header, changed, sizeof(header));
-            for (size_t s = 0; s < SECTION_COUNT; s++)
-                if (header.sections[s].offset > size ||
-                    header.sections[s].size > size - header.sections[s].offset)
-                    memcpy(changed, bytes, sizeof(header));
         }
-        seal(changed);
+        seal(changed, size);
         write_file(changed, size);
         tk_index *loaded;
         if (tk_index_load(path, &loaded, NULL) != TK_OK) {
@@ -320,7 +332,7 @@ Test(snapshot, foreign_files_are_refused_with_the_reason)
     header.version = SNAPSHOT_VERSION + 1;
     memcpy(bytes, &header, sizeof(header));
     write_file(bytes, size);
-    expect_refused(TK_EVERSION, "format version 2");
+    expect_refused(TK_EVERSION, "format version 3");
     header.version = __builtin_bswap32(SNAPSHOT_VERSION);
     header.order = __builtin_bswap32(SNAPSHOT_ORDER);
     memcpy(bytes, &header, sizeof(header));

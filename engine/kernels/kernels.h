@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The thread sanitizer does not look into kernels, where it would take most of the time of a test:
+ * what they read are whole rows and lists, of which the callers read a part themselves. */
+#define KERNEL __attribute__((no_sanitize_thread))
+
 struct kernels {
     const char *name;
     bool (*usable)(void); /* whether this machine can run the table */
@@ -18,6 +22,39 @@ struct kernels {
     /* The inner product of two arrays of n floats, of any alignment. Every kernel adds in an order
      * of its own, so results differ in the last bits between kernels, never between calls. */
     float (*dot)(const float *a, const float *b, size_t n);
+
+    /* ---- Codes: how the index keeps vectors (code.h) and neighbours (links.h). In all of these n
+     * is a multiple of 64. ---- */
+
+    /* The unnormalised Walsh-Hadamard transform of x in place; n is a power of two, at least 64. */
+    void (*hadamard)(float *x, size_t n);
+
+    /* The inner product of two arrays of codes. n is at most 65,536. */
+    int32_t (*dot_codes)(const int8_t *a, const int8_t *b, size_t n);
+
+    /* The inner product of a query in 16 bits with codes. */
+    int64_t (*dot_query)(const int16_t *query, const int8_t *codes, size_t n);
+
+    /* The same with the low nibbles of the codes less 8: of each run of 32 bytes the low nibbles
+     * are components 0 to 31 of a run of 64, the high ones 32 to 63. */
+    int64_t (*dot_nibbles)(const int16_t *query, const uint8_t *nibbles, size_t n);
+
+    /* For a query, and each group of four components, the sixteen sums of the components with
+     * either sign, in eight bits: tables[16 * group + m] * step + base summed over all groups is
+     * the inner product of the query with a vector of signs, where bit i of a group's m says that
+     * component i is positive. base is for all groups together. */
+    void (*tables)(const float *query, size_t n, uint8_t *tables, float *step, float *base);
+
+    /* Looks the signs of 32 neighbours up in the tables of a query and sums over the groups. signs
+     * has n / 4 groups of 16 bytes in the order that `interleaved` says. */
+    void (*scan)(const uint8_t *signs, const uint8_t *tables, size_t n, uint32_t sums[32]);
+    bool interleaved;
+
+    /* The signs of other - own, where each is its codes times its scale: bit i of signs says that
+     * component i is not negative. Sums of the components' magnitudes, of their squares, and of
+     * own's components with those signs go to sums[0], [1] and [2]. */
+    void (*difference)(const int8_t *own, float own_scale, const int8_t *other, float other_scale,
+                       size_t n, uint16_t *signs, float sums[3]);
 
     /* CRC-32C (Castagnoli polynomial, RFC 3720 appendix B.4) of data that goes on from crc; 0 to
      * start with. */

@@ -82,14 +82,14 @@ typedef uint64_t tk_id;
 typedef struct tk_index tk_index;
 
 typedef struct tk_index_options {
-    uint32_t dim;             /* components of a vector, 1 to 65,536 (1,536) */
-    uint32_t max_neighbours;  /* M of the HNSW paper: neighbours a node keeps on the upper layers,
-                                 half of what it keeps on the ground layer; 4 to 128 (16) */
+    uint32_t dim;            /* components of a vector, 1 to 65,536 (1,536) */
+    uint32_t max_neighbours; /* M of the HNSW paper: a node keeps twice as many neighbours; 4 to 128
+                                (16) */
     uint32_t ef_construction; /* candidates considered for the neighbour list of a new vector,
                                  8 to 4,096 (200) */
     uint32_t ef_search;       /* candidates a search keeps when it names no ef, 1 to 65,536 (96) */
-    uint64_t seed;            /* for the random layer of each node; the same adds in the same order
-                                 by one thread give the same graph */
+    uint64_t seed;            /* for the choice of entry points; the same adds in the same order by
+                                 one thread give the same graph */
 } tk_index_options;
 
 /* Fills in the defaults given above in parentheses. */
@@ -198,7 +198,7 @@ typedef struct tk_index_stats {
     uint32_t max_neighbours;
     uint32_t ef_construction;
     uint32_t ef_search;
-    uint32_t layers;        /* layers of the graph */
+    uint32_t layers;        /* layers of the graph: 1, or 0 when it is empty */
     double mean_neighbours; /* mean length of the ground layer's neighbour lists */
     uint64_t adds, replaces, removes, searches; /* since it was created or loaded */
     const char *kernel; /* the kernels in use: "avx512", "avx2", "neon" or "portable" */

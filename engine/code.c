@@ -1,0 +1,180 @@
+/*
+ * code.c: see code.h.
+ */
+#include "engine/code.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS 4
+#define ROTATION_SEED UINT64_C(0x726f746174696f6e)
+#define COARSE_MOST 127
+#define QUERY_MOST 32767
+/* Codes of one vector that was normalised twice differ by one unit of the fine code at most, and in
+ * few components. */
+#define SAME_UNITS 8
+#define SAME_SCALE 1e-5f
+
+static uint64_t splitmix(uint64_t *state)
+{
+    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+bool tk_coder_init(struct coder *coder, uint32_t dim, const struct kernels *kernels)
+{
+    uint32_t n = (dim + CODE_STEP - 1) / CODE_STEP * CODE_STEP;
+    if (n < CODE_LEAST) n = CODE_LEAST;
+    *coder = (struct coder){.kernels = kernels, .dim = dim, .n = n, .half = CODE_LEAST};
+    while (coder->half * 2 <= n) coder->half *= 2;
+    coder->flips = malloc((size_t)ROUNDS * n);
+    if (!coder->flips) return false;
+    uint64_t state = ROTATION_SEED ^ dim;
+    for (size_t i = 0; i < (size_t)ROUNDS * n; i++)
+        coder->flips[i] = splitmix(&state) >> 63 ? 1 : -1;
+    return true;
+}
+
+void tk_coder_destroy(struct coder *coder)
+{
+    free(coder->flips);
+    coder->flips = NULL;
+}
+
+static void flip(const struct coder *coder, unsigned round, float *x, float by)
+{
+    const int8_t *flips = coder->flips + (size_t)round * coder->n;
+    for (uint32_t i = 0; i < coder->n; i++) x[i] *= (float)flips[i] * by;
+}
+
+/* Rounds take the first and the last `half` components in turn. */
+static float *part_of_round(const struct coder *coder, unsigned round, float *x)
+{
+    return round % 2 == 0 ? x : x + (coder->n - coder->half);
+}
+
+/* Transforms a part and makes its length what it was. */
+static void transform(const struct coder *coder, float *part)
+{
+    const float norm = 1 / sqrtf((float)coder->half);
+    coder->kernels->hadamard(part, coder->half);
+    for (uint32_t i = 0; i < coder->half; i++) part[i] *= norm;
+}
+
+void tk_code_rotate(const struct coder *coder, const float *from, float *to)
+{
+    memcpy(to, from, coder->dim * sizeof(float));
+    memset(to + coder->dim, 0, (coder->n - coder->dim) * sizeof(float));
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        flip(coder, round, to, 1);
+        transform(coder, part_of_round(coder, round, to));
+    }
+}
+
+void tk_code_unrotate(const struct coder *coder, float *rotated)
+{
+    for (unsigned round = ROUNDS; round-- > 0;) {
+        transform(coder, part_of_round(coder, round, rotated));
+        flip(coder, round, rotated, 1);
+    }
+}
+
+static float largest_of(const float *x, uint32_t n)
+{
+    float lanes[16] = {0};
+    for (uint32_t i = 0; i < n; i += 16)
+        for (uint32_t lane = 0; lane < 16; lane++) {
+            const float magnitude = fabsf(x[i + lane]);
+            lanes[lane] = magnitude > lanes[lane] ? magnitude : lanes[lane];
+        }
+    float largest = 0;
+    for (uint32_t lane = 0; lane < 16; lane++)
+        if (lanes[lane] > largest) largest = lanes[lane];
+    return largest;
+}
+
+void tk_code_encode(const struct coder *coder, const float *rotated, struct row *row)
+{
+    const float largest = largest_of(rotated, coder->n);
+    uint8_t *fine = (uint8_t *)(row->coarse + coder->n);
+    row->scale = largest > 0 ? largest / COARSE_MOST : 1;
+    row->zero = 0;
+    memset(fine, 0, coder->n / 2);
+    const float inverse = 16 / row->scale;
+    double square = 0, along = 0;
+    for (uint32_t i = 0; i < coder->n; i++) {
+        long units = lrintf(rotated[i] * inverse);
+        long coarse = (units + 8) >> 4;
+        if (coarse > COARSE_MOST) coarse = COARSE_MOST;
+        if (coarse < -COARSE_MOST) coarse = -COARSE_MOST;
+        long nibble = units - 16 * coarse + 8;
+        if (nibble < 0) nibble = 0;
+        if (nibble > 15) nibble = 15;
+        row->coarse[i] = (int8_t)coarse;
+        fine[i / 64 * 32 + i % 32] |= (uint8_t)(nibble << (i & 32 ? 4 : 0));
+        square += (double)rotated[i] * rotated[i];
+        along += (double)rotated[i] * (double)(16 * coarse + nibble - 8);
+    }
+    /* With this scale the vector's inner product with its own codes is what it is with itself. */
+    if (along > 0) row->scale = (float)(16 * square / along);
+}
+
+/* Component i in units of scale / 16. */
+static int units_of(const struct row *row, const uint8_t *fine, uint32_t i)
+{
+    const int nibble = fine[i / 64 * 32 + i % 32] >> (i & 32 ? 4 : 0) & 15;
+    return 16 * row->coarse[i] + nibble - 8;
+}
+
+void tk_code_decode(const struct coder *coder, const struct row *row, float *rotated)
+{
+    const uint8_t *fine = tk_row_fine(coder, row);
+    const float unit = row->scale / 16;
+    for (uint32_t run = 0; run < coder->n; run += 64, fine += 32)
+        for (uint32_t i = 0; i < 32; i++) {
+            const int low = 16 * row->coarse[run + i] + (fine[i] & 15) - 8;
+            const int high = 16 * row->coarse[run + 32 + i] + (fine[i] >> 4) - 8;
+            rotated[run + i] = (float)low * unit;
+            rotated[run + 32 + i] = (float)high * unit;
+        }
+}
+
+bool tk_code_same(const struct coder *coder, const struct row *a, const struct row *b)
+{
+    const uint8_t *fine_a = tk_row_fine(coder, a), *fine_b = tk_row_fine(coder, b);
+    if (fabsf(a->scale - b->scale) > SAME_SCALE * a->scale) return false;
+    if (memcmp(a->coarse, b->coarse, coder->n + coder->n / 2) == 0) return true;
+    int units = 0;
+    for (uint32_t i = 0; i < coder->n && units <= SAME_UNITS; i++)
+        units += abs(units_of(a, fine_a, i) - units_of(b, fine_b, i));
+    return units <= SAME_UNITS;
+}
+
+/* ---- Queries --------------------------------------------------------------------------------- */
+
+size_t tk_query_size(const struct coder *coder)
+{
+    return coder->n * (sizeof(float) + sizeof(int16_t) + 4);
+}
+
+void tk_query_place(const struct coder *coder, struct query *query, void *memory)
+{
+    query->rotated = memory;
+    query->rounded = (int16_t *)(query->rotated + coder->n);
+    query->tables = (uint8_t *)(query->rounded + coder->n);
+}
+
+void tk_query_prepare(const struct coder *coder, struct query *query)
+{
+    const float largest = largest_of(query->rotated, coder->n);
+    query->unit = largest > 0 ? largest / QUERY_MOST : 1;
+    const float inverse = 1 / query->unit;
+    for (uint32_t i = 0; i < coder->n; i++) {
+        const float units = query->rotated[i] * inverse;
+        query->rounded[i] = (int16_t)(units + (units < 0 ? -0.5f : 0.5f));
+    }
+    coder->kernels->tables(query->rotated, coder->n, query->tables, &query->step, &query->base);
+}

@@ -1,0 +1,133 @@
+/*
+ * links.h: neighbour lists, in the form that a walk reads.
+ *
+ * A list keeps, beside the number of each neighbour's slot, what is needed to guess how similar the
+ * neighbour is to a query without going to it: the signs of the difference between the neighbour's
+ * vector and the owner's, one bit a component (RaBitQ: Gao and Long, arXiv 2405.12497, applied to
+ * differences along edges as in SymphonyQG, arXiv 2411.12229). For a query q, an owner u, a
+ * neighbour v, r = v - u and s its signs,
+ *
+ *     q.v = q.u + q.r,   and   q.r = (q - u).r + u.r,
+ *     (q - u).r  is about  ((q - u).s) |r|^2 / (r.s),
+ *
+ * so q.v is about q.u + base + factor * q.s, where factor = |r|^2 / |r|_1 and base = u.r - factor
+ * u.s are kept with the link. The walk has q.u from the owner's codes; q.s comes for 32 neighbours
+ * at once from the tables of the query (kernels.h). The error is about 0.011 for 1,536 components.
+ *
+ * Neighbours come in groups of 32. A list is one run of memory, read once from front to back:
+ * header, then for each group its numbers, bases, factors and signs, then for each group what only
+ * writers look at. Lists are immutable once published; a change is a copy.
+ */
+#ifndef ENGINE_LINKS_H
+#define ENGINE_LINKS_H
+
+#include "engine/code.h"
+#include "engine/epoch.h"
+
+#define LINKS_GROUP 32
+/* The longest neighbour list there can be, and so the size of the buffers for one. */
+#define LIST_MAX 320
+#define LINKS_NONE UINT32_MAX
+
+struct neighbours {
+    struct garbage garbage;
+    uint32_t count;  /* positions in use are 0 to count - 1 */
+    uint32_t groups; /* there is room for */
+    uint32_t n;      /* components, as the coder's */
+    uint32_t zero;
+    _Alignas(64) uint8_t content[];
+};
+
+struct link_group {
+    /* graph_remove.c may overwrite a number with the owner's own where memory for a new list ran
+     * out; nothing else changes after publication. */
+    _Atomic uint32_t slots[LINKS_GROUP];
+    float base[LINKS_GROUP];
+    float factor[LINKS_GROUP];
+    uint8_t signs[];
+};
+
+/* What writers want to know of each link of a group. */
+struct link_notes {
+    float similarity[LINKS_GROUP]; /* of owner and neighbour, by coarse codes */
+    uint32_t spare; /* bit i: the link is not one of the diverse ones that the selection heuristic
+                       asks for, but fills the list up, since its bits are read in any case */
+    uint32_t zero[15];
+};
+
+static inline size_t tk_group_size(uint32_t n)
+{
+    return sizeof(struct link_group) + (size_t)n * LINKS_GROUP / 8;
+}
+
+static inline size_t tk_links_size(uint32_t n, uint32_t groups)
+{
+    return sizeof(struct neighbours) + groups * (tk_group_size(n) + sizeof(struct link_notes));
+}
+
+static inline uint32_t tk_links_groups(uint32_t count)
+{
+    return count == 0 ? 1 : (count + LINKS_GROUP - 1) / LINKS_GROUP;
+}
+
+static inline struct link_group *tk_link_group(const struct neighbours *list, uint32_t group)
+{
+    return (struct link_group *)(list->content + group * tk_group_size(list->n));
+}
+
+static inline struct link_notes *tk_link_notes(const struct neighbours *list, uint32_t group)
+{
+    return (struct link_notes *)(list->content + list->groups * tk_group_size(list->n) +
+                                 group * sizeof(struct link_notes));
+}
+
+static inline uint32_t tk_neighbour(const struct neighbours *list, uint32_t i)
+{
+    return atomic_load_explicit(&tk_link_group(list, i / LINKS_GROUP)->slots[i % LINKS_GROUP],
+                                memory_order_relaxed);
+}
+
+static inline float tk_link_similarity(const struct neighbours *list, uint32_t i)
+{
+    return tk_link_notes(list, i / LINKS_GROUP)->similarity[i % LINKS_GROUP];
+}
+
+static inline bool tk_link_is_spare(const struct neighbours *list, uint32_t i)
+{
+    return tk_link_notes(list, i / LINKS_GROUP)->spare >> (i % LINKS_GROUP) & 1;
+}
+
+static inline void tk_link_set_spare(struct neighbours *list, uint32_t i, bool spare)
+{
+    const uint32_t bit = UINT32_C(1) << (i % LINKS_GROUP);
+    struct link_notes *notes = tk_link_notes(list, i / LINKS_GROUP);
+    notes->spare = spare ? notes->spare | bit : notes->spare & ~bit;
+}
+
+/* Writes link i of a list that is not published yet. */
+void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i,
+                 const struct row *owner, uint32_t slot, const struct row *neighbour,
+                 float similarity, bool spare);
+
+/* Copies link `from` of one list to place `to` of another one of the same owner. */
+void tk_link_copy(const struct coder *coder, struct neighbours *list, uint32_t to,
+                  const struct neighbours *other, uint32_t from);
+
+/* Puts the signs of a list, which were written for kernels of the other order, into that of the
+ * coder's kernels. */
+void tk_links_reorder(const struct coder *coder, struct neighbours *list);
+
+/* Guesses the similarities of a group's 32 neighbours to a query; `to_owner` is the query's
+ * similarity to the owner. Places past the count get numbers that mean nothing. */
+void tk_links_guess(const struct coder *coder, const struct query *query,
+                    const struct link_group *group, float to_owner, float similarity[LINKS_GROUP]);
+
+/* Asks for the memory of a list before it is read. */
+static inline void tk_links_prefetch(const struct neighbours *list)
+{
+    const char *at = (const char *)list;
+    const size_t size = sizeof(*list) + tk_group_size(list->n);
+    for (size_t line = 64; line < size; line += 64) __builtin_prefetch(at + line);
+}
+
+#endif
