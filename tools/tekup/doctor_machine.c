@@ -94,7 +94,7 @@ static void check_disk(struct checks *checks, const char *data)
     check_add(checks, state, "disk",
               state == CHECK_OK ? ""
                                 : "make room, or move DATA to a larger disk: 1,000 passages take "
-                                  "about 10 MB",
+                                  "about 16 MB",
               "%s free for %s", figure_bytes(left, bytes), data);
     if (disk.f_files > 0 && disk.f_favail < 1000)
         check_add(checks, CHECK_FAIL, "inodes", "remove files that are not needed",
