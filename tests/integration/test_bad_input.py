@@ -18,7 +18,7 @@ import time
 import pytest
 
 from client import raw, target
-from daemon import process_figure, wait_for
+from daemon import process_figure, sanitizer, wait_for
 from vectors import DIMENSIONS, base64_of, octets, random_vector, unit
 
 GOOD = {"source": "test", "repository": "bad/input", "path": "p", "content": "text"}
@@ -401,7 +401,8 @@ def test_a_body_of_100_megabytes(daemon):
     piece = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
     assert b" 413 " in send_slowly_refused(daemon, chunked, piece, 100)
     grown = process_figure(daemon.pid, "VmHWM") - before
-    assert grown < 80 << 10, f"{grown} KB more than before"
+    # The address sanitizer keeps freed memory back, so that the figure says nothing there.
+    assert sanitizer() or grown < 80 << 10, f"{grown} KB more than before"
 
 
 def test_a_body_just_within_and_just_over_the_limit(client):
@@ -541,7 +542,7 @@ def test_a_client_that_does_not_read_its_answers(daemon, client):
             except (BrokenPipeError, ConnectionResetError):
                 break
         assert client.search(query="text")
-    assert process_figure(daemon.pid, "VmRSS") - before < 200 << 10
+    assert sanitizer() or process_figure(daemon.pid, "VmRSS") - before < 200 << 10
     assert client.search(query="text")
 
 
