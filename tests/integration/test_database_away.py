@@ -132,15 +132,21 @@ def test_stopped_during_a_write(away, server, how):
     delete = Call(away, "DELETE", "/v1/documents/by-path?source=test&repository=away&path=06.md")
     away.wait_blocked(2)
     server.stop(how)
-    unavailable(put.result())
-    unavailable(delete.result())
+    # A fast shutdown ends the session that holds the lock as well, so a write may still be committed before
+    # its own session is ended. Then it has happened, and is answered so; otherwise nothing has.
+    written, deleted = (call.result() for call in (put, delete))
+    for answer in (written, deleted):
+        if how != signal.SIGINT or answer.status != 200:
+            unavailable(answer)
     lock.close()
-    check_memory_only(client)  # the index has neither write
+    if written.status == deleted.status == 503:
+        check_memory_only(client)  # the index has neither write
     server.start()
     away.wait_ready()
     found = client.get("/v1/documents/by-path", source="test", repository="away", path="05.md")
-    assert found.json["content"] == TEXTS["05.md"]
-    assert client.get("/v1/documents/by-path", source="test", repository="away", path="06.md").status == 200
+    assert found.json["content"] == (document("new", 4) if written.status == 200 else TEXTS["05.md"])
+    gone = client.get("/v1/documents/by-path", source="test", repository="away", path="06.md")
+    assert gone.status == (404 if deleted.status == 200 else 200)
     away.counts()
     assert client.put_document("away", "05.md", document("new", 4))["created"] is False
     assert client.search(query=document("new", 4)[:1000], limit=1)[0]["path"] == "05.md"
