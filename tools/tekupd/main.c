@@ -1,17 +1,16 @@
 /*
  * main.c: options, signals, exit status.
  *
- * Signals go through a pipe to one thread, which wakes the main thread: SIGTERM and SIGINT stop the
- * daemon, a second one ends it at once, SIGHUP reads the configuration again. They are blocked in
- * all other threads of ours. Waiting for them with sigwait() would not do: OpenBLAS starts threads
- * before main() in which they are not blocked, and there they need a handler.
+ * Signals are blocked in all threads of ours and taken by one of them, which wakes the main thread:
+ * SIGTERM and SIGINT stop the daemon, a second one ends it at once, SIGHUP reads the configuration
+ * again. OpenBLAS may start threads before main() in which they are not blocked; a handler sends on
+ * what comes there.
  */
 #include "storage/base/log.h"
 #include "tools/tekupd/config.h"
 #include "tools/tekupd/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
@@ -51,23 +50,23 @@ struct options {
 /* ---- Signals --------------------------------------------------------------------------------- */
 
 struct signals {
+    sigset_t set;
     pthread_t thread;
-    int arrived; /* the pipe's end to read from */
-    int wake;    /* an eventfd */
-    atomic_bool stopping, reload, failed;
+    int wake; /* an eventfd */
+    atomic_bool stopping, reload, failed, over;
 };
 
-static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+/* SIGUSR1 is from signals_close(). */
+static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1};
 enum { TAKEN = sizeof(taken) / sizeof(*taken) };
 
-/* The pipe's end to write to. A handler has nothing else to find it by. */
-static int signal_pipe = -1;
+/* The thread that takes signals; a handler has nothing else to find it by. */
+static pthread_t taker;
 
-static void on_signal(int number)
+static void send_on(int number)
 {
     const int keep = errno;
-    const unsigned char byte = (unsigned char)number;
-    (void)!write(signal_pipe, &byte, 1);
+    pthread_kill(taker, number);
     errno = keep;
 }
 
@@ -77,34 +76,19 @@ static void wake(struct signals *signals)
     (void)!write(signals->wake, &one, sizeof(one));
 }
 
-static void block_signals(int how)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    for (int i = 0; i < TAKEN; i++) sigaddset(&set, taken[i]);
-    pthread_sigmask(how, &set, NULL);
-}
-
-/* The number of the next signal; 0 when there are to be no more. */
-static int next_signal(struct signals *signals)
-{
-    unsigned char byte;
-    ssize_t got;
-    while ((got = read(signals->arrived, &byte, 1)) < 0 && errno == EINTR) continue;
-    return got == 1 ? byte : 0;
-}
-
 static void *take_signals(void *arg)
 {
     struct signals *signals = arg;
     int number;
-    block_signals(SIG_UNBLOCK);
-    while ((number = next_signal(signals)) != 0) {
+    while (sigwait(&signals->set, &number) == 0) {
         if (number == SIGHUP) {
             atomic_store(&signals->reload, true);
         } else if (number == SIGALRM) {
             log_error("daemon.stuck", "error=\"did not stop within %d s\"", STOP_WITHIN_S);
             _exit(EXIT_FAILURE);
+        } else if (number == SIGUSR1) {
+            if (atomic_load(&signals->over)) break;
+            continue;
         } else if (atomic_exchange(&signals->stopping, true)) {
             log_warn("daemon.killed", "signal=%d", number);
             _exit(EXIT_FAILURE);
@@ -116,34 +100,33 @@ static void *take_signals(void *arg)
     return NULL;
 }
 
-/* Before any other thread of ours is there, so that all of them have the signals blocked. */
+/* Before any other thread of ours is there, so that all of them have the signals blocked. The
+ * handlers come last, when there is a thread for them to send on to. */
 static int signals_open(struct signals *signals, struct error *err)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    int ends[2];
+    struct sigaction action = {.sa_handler = send_on, .sa_flags = SA_RESTART};
     signal(SIGPIPE, SIG_IGN);
-    signals->wake = eventfd(0, EFD_CLOEXEC);
-    if (signals->wake < 0 || pipe2(ends, O_CLOEXEC) != 0)
-        return error_set(err, ERR_INTERNAL, NULL, "cannot take signals: %s", strerror(errno));
-    signals->arrived = ends[0];
-    signal_pipe = ends[1];
-    block_signals(SIG_BLOCK);
+    sigemptyset(&signals->set);
     sigemptyset(&action.sa_mask);
-    for (int i = 0; i < TAKEN; i++) sigaction(taken[i], &action, NULL);
-    if (pthread_create(&signals->thread, NULL, take_signals, signals) != 0)
-        return error_set(err, ERR_INTERNAL, NULL, "cannot start a thread for signals");
+    for (int i = 0; i < TAKEN; i++) sigaddset(&signals->set, taken[i]);
+    signals->wake = eventfd(0, EFD_CLOEXEC);
+    if (signals->wake < 0 || pthread_sigmask(SIG_BLOCK, &signals->set, NULL) != 0 ||
+        pthread_create(&signals->thread, NULL, take_signals, signals) != 0)
+        return error_set(err, ERR_INTERNAL, NULL, "cannot take signals");
     pthread_setname_np(signals->thread, "tekupd-signals");
+    taker = signals->thread;
+    for (int i = 0; i < TAKEN; i++) sigaction(taken[i], &action, NULL);
     return 0;
 }
 
 static void signals_close(struct signals *signals)
 {
-    const unsigned char over = 0;
-    for (int i = 0; i < TAKEN; i++) signal(taken[i], SIG_IGN);
-    (void)!write(signal_pipe, &over, 1);
+    for (int i = 0; i < TAKEN; i++)
+        if (taken[i] != SIGUSR1) signal(taken[i], SIG_IGN);
+    atomic_store(&signals->over, true);
+    pthread_kill(signals->thread, SIGUSR1);
     pthread_join(signals->thread, NULL);
-    close(signal_pipe);
-    close(signals->arrived);
+    signal(SIGUSR1, SIG_IGN);
     close(signals->wake);
 }
 
