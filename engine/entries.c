@@ -94,11 +94,6 @@ static uint64_t splitmix(uint64_t *state)
     return x ^ (x >> 31);
 }
 
-static bool is_live(const struct graph *graph, uint32_t slot)
-{
-    return tk_node_state(tk_store_node(graph->store, slot)) == SLOT_LIVE;
-}
-
 /* Draws up to `count` live nodes, each once, and marks them. Under entry_lock. */
 static uint32_t draw(struct graph *graph, uint32_t count, uint32_t *slots)
 {
@@ -109,7 +104,7 @@ static uint32_t draw(struct graph *graph, uint32_t count, uint32_t *slots)
     for (uint32_t turn = 0; drawn < count && turn < (all ? used : DRAWS * count); turn++) {
         const uint32_t slot = all ? turn : (uint32_t)(splitmix(&state) % used);
         struct node *node = tk_store_node(graph->store, slot);
-        if (!is_live(graph, slot) || node->is_entry) continue;
+        if (!tk_store_is_live(graph->store, slot) || node->is_entry) continue;
         node->is_entry = true;
         slots[drawn++] = slot;
     }
@@ -232,7 +227,8 @@ static uint32_t successor(const struct graph *graph, uint32_t slot)
     const struct neighbours *list = tk_graph_list(graph, slot);
     for (uint32_t i = 0; list && i < list->count; i++) {
         const uint32_t neighbour = tk_neighbour(list, i);
-        if (is_live(graph, neighbour) && !tk_store_node(graph->store, neighbour)->is_entry)
+        if (tk_store_is_live(graph->store, neighbour) &&
+            !tk_store_node(graph->store, neighbour)->is_entry)
             return neighbour;
     }
     return NO_SLOT;
@@ -269,7 +265,7 @@ static uint32_t any_live(const struct graph *graph)
 {
     const uint32_t used = atomic_load_explicit(&graph->store->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++)
-        if (is_live(graph, slot)) return slot;
+        if (tk_store_is_live(graph->store, slot)) return slot;
     return NO_SLOT;
 }
 

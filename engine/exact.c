@@ -47,11 +47,6 @@ bool tk_rank_node(const struct tk_index *index, const struct query *query,
     return true;
 }
 
-static bool is_live(const struct store *store, uint32_t slot)
-{
-    return tk_node_state(tk_store_node(store, slot)) == SLOT_LIVE;
-}
-
 tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
                         const struct filter *filter, struct ranking *ranking)
 {
@@ -60,7 +55,7 @@ tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
     const struct query *query = &session->query;
     const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
-        if (!is_live(store, slot)) continue;
+        if (!tk_store_is_live(store, slot)) continue;
         const struct row *row = tk_store_row(store, slot);
         const float coarse = tk_coarse_similarity(coder, query, row);
         if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row->scale) continue;
@@ -92,7 +87,7 @@ static uint32_t fill_block(const struct scan *scan, uint32_t begin, uint32_t use
     const struct store *store = &scan->index->store;
     uint32_t slot = begin;
     for (*rows = 0; slot < used && *rows < scan->block; slot++) {
-        if (!is_live(store, slot)) continue;
+        if (!tk_store_is_live(store, slot)) continue;
         scan->slots[*rows] = slot;
         tk_code_decode(&store->coder, tk_store_row(store, slot),
                        scan->rows + (size_t)(*rows)++ * store->coder.n);

@@ -21,11 +21,6 @@
 /* A parent may be removed before it is linked; then another one is looked for. */
 #define ATTACH_TRIES 16
 
-static bool is_live(const struct graph *graph, uint32_t slot)
-{
-    return tk_node_state(tk_store_node(graph->store, slot)) == SLOT_LIVE;
-}
-
 static void set_parent(struct graph *graph, uint32_t slot, uint32_t parent)
 {
     atomic_store_explicit(&tk_store_node(graph->store, slot)->parent, parent, memory_order_release);
@@ -54,7 +49,7 @@ static uint32_t choose_parent(const struct graph *graph, uint32_t slot,
     uint32_t child, full = NO_SLOT;
     for (uint32_t i = 0; i < selected->count; i++) {
         uint32_t candidate = selected->slots[i];
-        if (candidate == slot || !is_live(graph, candidate)) continue;
+        if (candidate == slot || !tk_store_is_live(graph->store, candidate)) continue;
         if (has_room(graph, candidate, &child)) return candidate;
         if (full == NO_SLOT) full = candidate;
     }
@@ -86,7 +81,7 @@ static uint32_t live_ancestor(const struct graph *graph, uint32_t slot)
 {
     for (int steps = 0; steps < ASCENT_MAX && slot != NO_SLOT; steps++) {
         slot = tk_parent(graph, slot);
-        if (slot != NO_SLOT && is_live(graph, slot)) return slot;
+        if (slot != NO_SLOT && tk_store_is_live(graph->store, slot)) return slot;
     }
     return NO_SLOT;
 }
@@ -99,7 +94,7 @@ static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan)
     struct candidate nearest = {-2, NO_SLOT};
     for (uint32_t i = 0; list && i < list->count; i++) {
         uint32_t child, slot = tk_neighbour(list, i);
-        if (slot == orphan || !is_live(graph, slot)) continue;
+        if (slot == orphan || !tk_store_is_live(graph->store, slot)) continue;
         const float similarity = tk_link_similarity(list, i);
         if (similarity > nearest.similarity && has_room(graph, slot, &child) &&
             !descends(graph, slot, orphan))
@@ -131,8 +126,9 @@ tk_status tk_tree_link(struct graph *graph, struct session *session, uint32_t sl
                        const struct query *query)
 {
     uint32_t parent = tk_parent(graph, slot);
-    for (int try = 0; try < ATTACH_TRIES && is_live(graph, slot); try++) {
-        if (parent == NO_SLOT || !is_live(graph, parent)) parent = change_parent(graph, slot);
+    for (int try = 0; try < ATTACH_TRIES && tk_store_is_live(graph->store, slot); try++) {
+        if (parent == NO_SLOT || !tk_store_is_live(graph->store, parent))
+            parent = change_parent(graph, slot);
         if (parent == NO_SLOT) return TK_ENOTFOUND;
         tk_status status = link_both(graph, session, slot, query, parent);
         if (status != TK_ENOTFOUND) return status;

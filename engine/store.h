@@ -159,6 +159,11 @@ static inline enum slot_state tk_node_state(const struct node *node)
     return (enum slot_state)atomic_load_explicit(&node->state, memory_order_acquire);
 }
 
+static inline bool tk_store_is_live(const struct store *store, uint32_t slot)
+{
+    return tk_node_state(tk_store_node(store, slot)) == SLOT_LIVE;
+}
+
 static inline struct neighbours *tk_node_list(const struct node *node)
 {
     return atomic_load_explicit(&node->out, memory_order_acquire);

@@ -42,13 +42,3 @@ tk_status tk_vector_normalise(const float *vector, uint32_t dim, uint32_t stride
     for (uint32_t i = dim; i < stride; i++) out[i] = 0;
     return TK_OK;
 }
-
-double tk_vector_distance(const float *a, const float *b, uint32_t dim)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < dim; i++) {
-        double difference = (double)a[i] - (double)b[i];
-        sum += difference * difference;
-    }
-    return sum;
-}

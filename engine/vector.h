@@ -14,7 +14,4 @@ tk_status tk_vector_check(const float *vector, uint32_t dim, const char *what, t
 tk_status tk_vector_normalise(const float *vector, uint32_t dim, uint32_t stride, const char *what,
                               float *out, tk_error *error);
 
-/* The square of the distance between two vectors. */
-double tk_vector_distance(const float *a, const float *b, uint32_t dim);
-
 #endif
