@@ -59,6 +59,7 @@ Test(config, reads_every_setting)
                "threads = 3\nidle_timeout = 7\n"
                "[database]\nurl = postgresql://db/x?a=b\npool_size = 4\n"
                "[embedding]\nprovider = hash\n"
+               "[search]\nbackend = postgres\n"
                "[index]\nef = 200\nmax_neighbours = 32\nef_construction = 400\n"
                "[sync]\nthreads = 5\n"
                "[log]\nlevel = debug\n");
@@ -77,6 +78,7 @@ Test(config, reads_every_setting)
     cr_expect_eq(config.idle_timeout, 7);
     cr_expect_str_eq(config.database_url, "postgresql://db/x?a=b");
     cr_expect_eq(config.pool_size, 4);
+    cr_expect_str_eq(config.search_backend, "postgres");
     cr_expect_eq(config.index_ef, 200);
     cr_expect_eq(config.index_max_neighbours, 32);
     cr_expect_eq(config.index_ef_construction, 400);
@@ -123,6 +125,7 @@ Test(config, refuses_with_the_line_and_the_name)
         {"[http]\nsocket_mode = 1777\n", "http.socket_mode", "octal"},
         {"[database]\npool_size = 11\n", "database.pool_size", "from 1 to 10"},
         {"[embedding]\nprovider = magic\n", "embedding.provider", "must be hash"},
+        {"[search]\nbackend = pg\n", "search.backend", "must be index or postgres, not 'pg'"},
         {"[index]\nmax_neighbours = 3\n", "index.max_neighbours", "from 4 to 128"},
         {"[index]\nef_construction = 7\n", "index.ef_construction", "from 8 to 4096"},
         {"[log]\nlevel = loud\n", "log.level", "debug, info, warn or error, not 'loud'"},
@@ -200,7 +203,7 @@ Test(config, the_shipped_file_is_right_and_so_is_each_of_its_defaults)
     }
     fclose(in);
     fclose(out);
-    cr_expect_eq(settings, 15);
+    cr_expect_eq(settings, 16);
     cr_assert_eq(config_load(file, &uncommented, &err), 0, "%s", err.message);
 
     struct buffer names = {0};

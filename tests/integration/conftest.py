@@ -1,8 +1,10 @@
 """conftest.py: the fixtures, and the daemons' logs beside every failure."""
 
 import pathlib
+import subprocess
 import sys
 
+import psycopg2
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -11,6 +13,7 @@ from daemon import Daemon  # noqa: E402
 from server import Server  # noqa: E402
 
 LOG_SHOWN = 20000
+WITH_PGVECTOR = pathlib.Path(__file__).resolve().parents[1] / "with-pgvector"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,29 @@ def server():
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="module")
+def pgvector_database():
+    """Makes an empty database of a name on a server with pgvector, and gives its URL."""
+    process = subprocess.Popen([WITH_PGVECTOR, "bash", "-c", 'echo "$TEKUP_TEST_SERVER"; read -r _'],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    directory = process.stdout.readline().strip()
+    if not directory:
+        said = process.stderr.read().strip()
+        if process.wait() == 77:
+            pytest.skip(said.splitlines()[-1] if said else "no pgvector here")
+        pytest.fail(said)
+
+    def make(name):
+        connection = psycopg2.connect(host=directory, user="postgres", dbname="postgres")
+        connection.autocommit = True
+        connection.cursor().execute(f'CREATE DATABASE "{name[:60]}"')
+        connection.close()
+        return f"postgresql://postgres@/{name[:60]}?host={directory}"
+
+    yield make
+    process.communicate("\n", timeout=60)
 
 
 @pytest.fixture(autouse=True)

@@ -3,47 +3,16 @@ ever. The server is a PostgreSQL 17 in a Debian 13 of its own (tests/with-pgvect
 be made, these tests are skipped with the reason."""
 
 import os
-import pathlib
-import subprocess
 
-import psycopg2
 import pytest
 
 from corpus import document, write_tree
 from vectors import cosine, random_vector
 
-WITH_PGVECTOR = pathlib.Path(__file__).resolve().parents[1] / "with-pgvector"
-
-
-@pytest.fixture(scope="module")
-def socket_directory():
-    """The socket's directory of a running server with pgvector."""
-    process = subprocess.Popen([WITH_PGVECTOR, "bash", "-c", 'echo "$TEKUP_TEST_SERVER"; read -r _'],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    directory = process.stdout.readline().strip()
-    if not directory:
-        said = process.stderr.read().strip()
-        if process.wait() == 77:
-            pytest.skip(said.splitlines()[-1] if said else "no pgvector here")
-        pytest.fail(said)
-    yield directory
-    process.communicate("\n", timeout=60)
-
 
 @pytest.fixture
-def database(socket_directory, request):
-    """The URL of an empty database."""
-    name = request.node.name[:60]
-    connection = psycopg2.connect(host=socket_directory, user="postgres", dbname="postgres")
-    connection.autocommit = True
-    connection.cursor().execute(f'CREATE DATABASE "{name}"')
-    connection.close()
-    return f"postgresql://postgres@/{name}?host={socket_directory}"
-
-
-@pytest.fixture
-def daemon(make_daemon, database):
-    return make_daemon(database_url=database).start()
+def daemon(make_daemon, pgvector_database, request):
+    return make_daemon(database_url=pgvector_database(request.node.name)).start()
 
 
 def column_type(daemon):

@@ -56,6 +56,15 @@ static void print_vault(const json_t *status, const struct terminal *terminal)
                  figure_count(field_integer(database, "embeddings"), b));
         print_line(terminal, "documents", text, STYLE_BOLD);
     }
+    if (json_is_null(index)) {
+        const json_t *approximate =
+            json_object_get(json_object_get(status, "search"), "approximate");
+        snprintf(text, sizeof(text), "none in memory; PostgreSQL answers searches, %s",
+                 json_is_true(approximate) ? "by an index of pgvector's"
+                                           : "by comparing with every passage");
+        print_line(terminal, "index", text, STYLE_NONE);
+        return;
+    }
     snprintf(text, sizeof(text), "%s vectors in %s, kernel %s, %s searches answered",
              figure_count(field_integer(index, "vectors"), a),
              figure_bytes(field_number(index, "bytes"), b), field_text(index, "kernel"),

@@ -81,6 +81,11 @@ static void check_index(struct checks *checks, const json_t *status)
     const json_t *database = json_object_get(status, "database");
     const long long vectors = field_integer(index, "vectors");
     const json_t *embeddings = json_object_get(database, "embeddings");
+    if (json_is_null(index)) {
+        check_add(checks, CHECK_OK, "index", "",
+                  "none in memory: PostgreSQL answers searches (search.backend = postgres)");
+        return;
+    }
     figure_count(vectors, a);
     if (!field_true(database, "connected") || !json_is_integer(embeddings)) {
         check_add(checks, CHECK_WARN, "index", "try again when the database is back",
@@ -115,6 +120,7 @@ static bool has_vector_unit(void)
 static void check_kernel(struct checks *checks, const json_t *status)
 {
     const char *kernel = field_text(json_object_get(status, "index"), "kernel");
+    if (json_is_null(json_object_get(status, "index"))) return;
     if (strcmp(kernel, "portable") != 0)
         check_add(checks, CHECK_OK, "processor", "", "the %s kernels are in use", kernel);
     else if (has_vector_unit())

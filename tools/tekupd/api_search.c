@@ -5,10 +5,13 @@
  * which documents match; the mirror is searched; the texts of the hits are fetched; the answer is
  * written. The steps that need PostgreSQL run on the clerks, the others on the searchers. When
  * PostgreSQL is away, or all clerks are busy, the texts are left out and the answer says so.
+ *
+ * With search.backend = postgres a clerk does all of it but the reading.
  */
 #include "tools/tekupd/api.h"
 
 #include "storage/base/log.h"
+#include "storage/vault_search.h"
 #include "tools/tekupd/http_error.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/keeper.h"
@@ -25,6 +28,7 @@ struct search {
     size_t match_count;
     struct catalog_hit *hits;
     size_t found;
+    struct vault_hit *stored; /* what the hits point into when the database found them */
     struct passage *passages; /* one for each hit; NULL where they were not fetched */
     struct error missing;     /* why not */
     struct error err;         /* why the search failed */
@@ -48,6 +52,7 @@ static void search_free(struct search *search)
     free(search->passages);
     if (search->hits != NULL) catalog_hits_free(search->hits, search->found);
     free(search->hits);
+    vault_hits_free(search->stored, search->found);
 }
 
 static void job_free(struct job *job)
@@ -303,15 +308,74 @@ static void match_and_search(void *arg)
     fetch(job);
 }
 
-/* The step after reading. */
+/* ---- Searching in the database --------------------------------------------------------------- */
+
+/* The hits in the form of those of the catalog; the path is theirs, the rest stays with stored. */
+static int name_hits(struct search *search, struct error *err)
+{
+    search->hits = calloc(search->found + 1, sizeof(*search->hits));
+    if (search->hits == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+    for (size_t i = 0; i < search->found; i++) {
+        struct vault_hit *stored = &search->stored[i];
+        struct catalog_hit *hit = &search->hits[i];
+        hit->embedding = stored->embedding;
+        hit->similarity = stored->similarity;
+        memcpy(hit->document, stored->document, sizeof(hit->document));
+        hit->source = stored->source;
+        hit->repository = stored->repository;
+        hit->path = stored->path;
+        stored->path = NULL;
+    }
+    return 0;
+}
+
+static void search_stored(struct daemon *daemon, struct search *search)
+{
+    const struct search_request *wanted = &search->wanted;
+    const struct vault_search query = {
+        .vector = wanted->vector,
+        .model = embedder_model(daemon->embedder),
+        .limit = wanted->limit,
+        .ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
+        .threshold = wanted->threshold,
+        .source = wanted->source,
+        .repository = wanted->repository,
+        .path_prefix = wanted->path_prefix,
+        .metadata = wanted->metadata,
+    };
+    if (vault_search(daemon->pool, &query, &search->stored, &search->found, &search->err) == 0)
+        name_hits(search, &search->err);
+}
+
+static void search_database(void *arg)
+{
+    struct job *job = arg;
+    struct error away = {0}; /* the reason why it is no use to ask again */
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (search->err.code != ERR_NONE) continue;
+        if (away.code != ERR_NONE)
+            search->err = away;
+        else
+            search_stored(job->daemon, search);
+        if (search->err.code == ERR_UNAVAILABLE) away = search->err;
+    }
+    if (away.code != ERR_NONE) keeper_wake(job->daemon->keeper);
+    fetch(job);
+}
+
+/* ---- The step after reading ------------------------------------------------------------------ */
+
 static void begin(struct job *job)
 {
+    const bool in_database = job->daemon->mirror == NULL;
     bool matching = false;
     for (size_t i = 0; i < job->count; i++)
         matching = matching || job->searches[i].wanted.metadata != NULL;
-    if (!matching) {
+    if (!matching && !in_database) {
         search_in_memory(job);
-    } else if (workers_submit(job->daemon->clerks, match_and_search, job) != 0) {
+    } else if (workers_submit(job->daemon->clerks, in_database ? search_database : match_and_search,
+                              job) != 0) {
         for (size_t i = 0; i < job->count; i++)
             error_set(&job->searches[i].err, ERR_UNAVAILABLE, NULL,
                       "too many requests are waiting for PostgreSQL");

@@ -196,7 +196,8 @@ static int delete_source(struct daemon *daemon, const char *source, const char *
     if (documents) {
         if (vault_delete_repository(daemon->pool, source, repository, deleted, &result, err) != 0)
             return -1;
-        mirror_repository_deleted(daemon->mirror, source, repository, &result);
+        if (daemon->mirror != NULL)
+            mirror_repository_deleted(daemon->mirror, source, repository, &result);
         write_result_free(&result);
     }
     return sources_delete(daemon->pool, source, repository, err);

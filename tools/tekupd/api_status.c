@@ -1,6 +1,7 @@
 /* api_status.c: is it up, is it ready, and the figures. */
 #include "tools/tekupd/api.h"
 
+#include "storage/vault_search.h"
 #include "tools/tekupd/active.h"
 #include "tools/tekupd/json_write.h"
 
@@ -32,9 +33,13 @@ void api_readyz(struct daemon *daemon, struct http_request *request)
 static void put_index(struct daemon *daemon, struct buffer *body)
 {
     struct mirror_stats stats;
-    mirror_get_stats(daemon->mirror, &stats);
     const size_t ef = atomic_load(&daemon->ef);
     json_put_key(body, "index");
+    if (daemon->mirror == NULL) {
+        json_put_null(body);
+        return;
+    }
+    mirror_get_stats(daemon->mirror, &stats);
     json_put_open(body, '{');
     json_field_integer(body, "vectors", (int64_t)stats.index.count);
     json_field_integer(body, "documents", (int64_t)stats.catalog.documents);
@@ -46,6 +51,23 @@ static void put_index(struct daemon *daemon, struct buffer *body)
     json_field_integer(body, "searches", (int64_t)stats.index.searches);
     json_field_boolean(body, "loaded", stats.ready);
     json_field_number(body, "loadSeconds", stats.load_seconds, 4);
+    json_put_close(body, '}');
+}
+
+/* approximate: whether the database has an index that searches may go by; null where searches are
+ * not the database's, and where it cannot be asked. */
+static void put_search(struct daemon *daemon, struct buffer *body)
+{
+    bool approximate = false;
+    json_put_key(body, "search");
+    json_put_open(body, '{');
+    json_field_text(body, "backend", daemon->config.search_backend);
+    json_put_key(body, "approximate");
+    if (daemon->mirror == NULL && health_get(&daemon->health).connected &&
+        vault_search_index(daemon->pool, &approximate, NULL) == 0)
+        json_put_boolean(body, approximate);
+    else
+        json_put_null(body);
     json_put_close(body, '}');
 }
 
@@ -137,6 +159,7 @@ void api_status(struct daemon *daemon, struct http_request *request)
     json_field_integer(&body, "pid", getpid());
     json_field_number(&body, "uptimeSeconds", uptime, 10);
     json_field_boolean(&body, "ready", daemon_is_ready(daemon, &loading, reason, sizeof(reason)));
+    put_search(daemon, &body);
     put_index(daemon, &body);
     put_database(daemon, &body);
     put_embedding(daemon, &body);

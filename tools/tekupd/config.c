@@ -41,6 +41,7 @@ static const struct setting settings[] = {
     TEXT_SETTING("database", "url", database_url),
     NUMBER_SETTING("database", "pool_size", INTEGER, pool_size, 1, 10, false),
     TEXT_SETTING("embedding", "provider", embedding_provider),
+    TEXT_SETTING("search", "backend", search_backend),
     NUMBER_SETTING("index", "ef", INTEGER, index_ef, 0, 65536, true),
     NUMBER_SETTING("index", "max_neighbours", INTEGER, index_max_neighbours, 0, 128, false),
     NUMBER_SETTING("index", "ef_construction", INTEGER, index_ef_construction, 0, 4096, false),
@@ -49,7 +50,8 @@ static const struct setting settings[] = {
 };
 enum { SETTINGS = sizeof(settings) / sizeof(*settings) };
 
-static const char *const providers[] = {"hash"};
+static const char *const providers[] = {"hash", NULL};
+static const char *const backends[] = {"index", "postgres", NULL};
 
 static void set_defaults(struct config *config)
 {
@@ -59,6 +61,7 @@ static void set_defaults(struct config *config)
     config->idle_timeout = 300;
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");
+    snprintf(config->search_backend, sizeof(config->search_backend), "index");
     config->sync_threads = 2;
     config->log_level = LOG_INFO;
 }
@@ -160,17 +163,24 @@ static int set_value(const struct setting *setting, const char *value, struct co
     return error_set(err, ERR_INTERNAL, NULL, "a setting of no kind");
 }
 
+static bool is_one_of(const char *text, const char *const *known)
+{
+    while (*known != NULL && strcmp(*known, text) != 0) known++;
+    return *known != NULL;
+}
+
 /* What a single value cannot tell. */
 static int check_value(const struct setting *setting, const struct config *config,
                        struct error *err)
 {
-    if (setting->offset == offsetof(struct config, embedding_provider)) {
-        for (size_t i = 0; i < sizeof(providers) / sizeof(*providers); i++) {
-            if (strcmp(config->embedding_provider, providers[i]) == 0) return 0;
-        }
+    if (setting->offset == offsetof(struct config, embedding_provider) &&
+        !is_one_of(config->embedding_provider, providers))
         return error_set(err, ERR_INVALID, NULL, "must be hash, not '%s'",
                          config->embedding_provider);
-    }
+    if (setting->offset == offsetof(struct config, search_backend) &&
+        !is_one_of(config->search_backend, backends))
+        return error_set(err, ERR_INVALID, NULL, "must be index or postgres, not '%s'",
+                         config->search_backend);
     if (setting->offset == offsetof(struct config, index_max_neighbours) &&
         config->index_max_neighbours != 0 && config->index_max_neighbours < 4)
         return error_set(err, ERR_INVALID, NULL, "must be from 4 to 128, or 0 for the default");

@@ -39,6 +39,8 @@ struct config {
     int index_max_neighbours;
     int index_ef_construction;
 
+    char search_backend[16]; /* index or postgres */
+
     int sync_threads;
 
     int log_level; /* enum log_level */

@@ -48,26 +48,29 @@ static int open_database(struct daemon *daemon, struct error *err)
     return daemon->pool != NULL ? 0 : -1;
 }
 
+static int open_pipeline(struct daemon *daemon, struct error *err)
+{
+    daemon->embedder = embedder_create(daemon->config.embedding_provider, err);
+    if (daemon->embedder == NULL) return -1;
+    daemon->pipeline = (struct pipeline){.pool = daemon->pool, .embedder = daemon->embedder};
+    return 0;
+}
+
 static int open_mirror(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
     tk_index_options options;
+    atomic_store(&daemon->ef, (size_t)config->index_ef);
+    if (strcmp(config->search_backend, "postgres") == 0) return 0;
     tk_index_options_init(&options);
     options.dim = EMBEDDING_DIM;
     if (config->index_max_neighbours > 0)
         options.max_neighbours = (uint32_t)config->index_max_neighbours;
     if (config->index_ef_construction > 0)
         options.ef_construction = (uint32_t)config->index_ef_construction;
-    atomic_store(&daemon->ef, (size_t)config->index_ef);
-    daemon->embedder = embedder_create(config->embedding_provider, err);
-    if (daemon->embedder == NULL) return -1;
     daemon->mirror = mirror_create(&options, embedder_model(daemon->embedder), err);
     if (daemon->mirror == NULL) return -1;
-    daemon->pipeline = (struct pipeline){
-        .pool = daemon->pool,
-        .embedder = daemon->embedder,
-        .listener = mirror_listener(daemon->mirror),
-    };
+    daemon->pipeline.listener = mirror_listener(daemon->mirror);
     return 0;
 }
 
@@ -118,7 +121,7 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data, open_database, open_mirror, open_workers, open_keeper, open_http};
+        open_data, open_database, open_pipeline, open_mirror, open_workers, open_keeper, open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
@@ -193,10 +196,12 @@ void daemon_reconfigure(struct daemon *daemon, const struct config *config)
 bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size)
 {
     const struct health_report health = health_get(&daemon->health);
-    *loading = !mirror_is_ready(daemon->mirror);
+    const bool in_memory = daemon->mirror != NULL;
+    *loading = in_memory ? !mirror_is_ready(daemon->mirror) : !health.migrated;
     snprintf(reason, reason_size, "%s",
              !health.connected && health.reason[0] != '\0' ? health.reason
-             : *loading                                    ? "the index is still loading"
-                                                           : "");
+             : !*loading                                   ? ""
+             : in_memory                                   ? "the index is still loading"
+                                                           : "the database is not looked at yet");
     return !*loading && health.connected;
 }

@@ -34,7 +34,7 @@ struct daemon {
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
     struct embedder *embedder;
-    struct mirror *mirror;
+    struct mirror *mirror; /* NULL with search.backend = postgres */
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */

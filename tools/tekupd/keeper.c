@@ -94,6 +94,17 @@ static int look(struct daemon *daemon, struct error *err)
 
 /* ---- Coming up ------------------------------------------------------------------------------- */
 
+/* Searches of the database need its embeddings to be pgvector's. */
+static int check_backend(const struct daemon *daemon, const struct migration_result *schema,
+                         struct error *err)
+{
+    if (daemon->mirror != NULL || schema->pgvector) return 0;
+    return error_set(err, ERR_INVALID, "search.backend",
+                     "search.backend = postgres needs embeddings of pgvector's type vector(1536), "
+                     "and those of this database are real[]: it was made without the extension; "
+                     "leave search.backend at index, or convert the column with pgvector");
+}
+
 static int migrate_and_recover(struct daemon *daemon, struct error *err)
 {
     struct migration_result schema;
@@ -107,6 +118,7 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
     if (schema.applied > 0)
         log_info("database.migrated", "applied=%d version=%d pgvector=%s", schema.applied,
                  schema.version, schema.pgvector ? "yes" : "no");
+    if (check_backend(daemon, &schema, err) != 0) return -1;
     if (sync_status_recover(daemon->pool, &recovered, err) != 0) return -1;
     if (recovered > 0) log_info("sync.recovered", "interrupted=%zu", recovered);
     struct syncer *syncer = syncer_create(&daemon->pipeline, daemon->config.sync_threads, err);
@@ -118,6 +130,7 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
 static int load(struct daemon *daemon, struct error *err)
 {
     struct mirror_stats stats;
+    if (daemon->mirror == NULL) return 0;
     if (mirror_load(daemon->mirror, daemon->pool, err) != 0) return -1;
     mirror_get_stats(daemon->mirror, &stats);
     log_info("mirror.loaded", "documents=%zu embeddings=%zu skipped=%zu seconds=%.2f",
@@ -179,6 +192,7 @@ static bool is_in_doubt(struct keeper *keeper)
 {
     struct daemon *daemon = keeper->daemon;
     const double time = now();
+    if (daemon->mirror == NULL) return false;
     const unsigned long long losses = count_losses(daemon->pool);
     if (losses != keeper->losses) keeper->loss_s = time;
     keeper->losses = losses;
