@@ -20,6 +20,9 @@
 
 enum { SYNTHETIC_QUERIES = 1000, SYNTHETIC_SEED = 1 };
 
+/* Of the base, where no queries are given: one in so many, and no more than that. */
+enum { HELD_OUT_SHARE = 10, HELD_OUT_MOST = 1000, HELD_OUT_SEED = 1 };
+
 /* ---- The data -------------------------------------------------------------------------------- */
 
 static int make_data(const struct options *options, struct vectors *base, struct vectors *queries,
@@ -36,20 +39,46 @@ static int make_data(const struct options *options, struct vectors *base, struct
     return 0;
 }
 
+/* Takes a share of the base for queries. */
+static int hold_out(const struct options *options, struct vectors *base, struct vectors *queries,
+                    struct results *results, tk_error *err)
+{
+    size_t count = base->count / HELD_OUT_SHARE;
+    if (count > HELD_OUT_MOST) count = HELD_OUT_MOST;
+    if (count == 0 || base->count - count <= options->k)
+        return fail(err,
+                    "%s has %zu vectors: too few to hold some of them out as queries and look for "
+                    "%zu neighbours among the rest",
+                    results->dataset, base->count, options->k);
+    if (vectors_hold_out(base, count, HELD_OUT_SEED, queries, err) != 0) return -1;
+    results_note(results, "The queries are %zu vectors of the data, chosen at random and held out.",
+                 count);
+    return 0;
+}
+
+static int read_queries(const struct options *options, const struct vectors *base,
+                        struct vectors *queries, tk_error *err)
+{
+    if (dataset_read(options->queries, options->queries_format, options->dim, queries, err) != 0)
+        return -1;
+    if (base->dim != queries->dim)
+        return fail(err, "--queries: the dimension is %zu, that of --base is %zu", queries->dim,
+                    base->dim);
+    return 0;
+}
+
 static int read_data(const struct options *options, struct vectors *base, struct vectors *queries,
                      struct results *results, tk_error *err)
 {
     char path[PATH_MAX];
-    progress("reading %s", options->base);
-    if (dataset_read(options->base, options->format, options->dim, base, err) != 0) return -1;
-    if (dataset_read(options->queries, options->format, options->dim, queries, err) != 0) return -1;
-    if (base->dim != queries->dim)
-        return fail(err, "--queries: the dimension is %zu, that of --base is %zu", queries->dim,
-                    base->dim);
     snprintf(path, sizeof(path), "%s", options->base);
-    snprintf(results->dataset, sizeof(results->dataset), "%.200s", basename(path));
+    snprintf(results->dataset, sizeof(results->dataset), "%.200s",
+             options->name ? options->name : basename(path));
     text_clean(results->dataset);
-    return 0;
+    progress("reading %s", results->dataset);
+    if (dataset_read(options->base, options->base_format, options->dim, base, err) != 0) return -1;
+    return options->queries ? read_queries(options, base, queries, err)
+                            : hold_out(options, base, queries, results, err);
 }
 
 static int get_data(struct bench *bench, tk_error *err)
@@ -173,15 +202,16 @@ int main(int argc, char **argv)
     struct options options;
     struct output json = {0}, svg = {0};
     tk_error err = {0};
+    const char *program = options_program(argv);
     int status = options_parse(argc, argv, &options, &err);
     if (status > 0) return 0;
     if (status < 0) {
-        fprintf(stderr, "tekup-bench: %s\nTry tekup-bench --help.\n", err.message);
+        fprintf(stderr, "%s: %s\nTry %s --help.\n", program, err.message, program);
         return 2;
     }
     struct bench *bench = calloc(1, sizeof(*bench));
     if (!bench) {
-        fputs("tekup-bench: memory ran out\n", stderr);
+        fprintf(stderr, "%s: memory ran out\n", program);
         return 1;
     }
     bench->options = &options;
@@ -197,6 +227,6 @@ int main(int argc, char **argv)
     output_discard(&svg);
     exchange_free(&bench->exchange);
     free(bench);
-    if (status != 0) fprintf(stderr, "tekup-bench: %s\n", err.message);
+    if (status != 0) fprintf(stderr, "%s: %s\n", program, err.message);
     return status == 0 ? 0 : 1;
 }

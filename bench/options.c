@@ -8,16 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-const char options_help[] =
-    "usage: tekup-bench --base FILE --queries FILE [options]\n"
-    "       tekup-bench --synthetic N,LID [options]\n"
-    "\n"
+static const char help[] =
     "Measures tekupdb's vector engine, and others in the same run, on one set of vectors.\n"
     "\n"
     "  --base FILE          the vectors to index\n"
-    "  --queries FILE       the vectors to look for\n"
+    "  --queries FILE       the vectors to look for (a tenth of the base, at most 1,000, held "
+    "out)\n"
     "  --format FORMAT      raw-i8, raw-f32, fvecs or fbin (else by the name: .i8, .f32, .fvecs,\n"
     "                       .fbin)\n"
+    "  --base-format FORMAT the format of the base alone\n"
+    "  --name NAME          what the reports call the data (the name of the base's file)\n"
     "  --dim D              dimension of the vectors (1536)\n"
     "  --synthetic N,LID    makes N vectors of the local intrinsic dimension LID instead\n"
     "  --peers LIST         engines to measure against: hnswlib,faiss,pgvector, or none\n"
@@ -80,6 +80,12 @@ static int compare_sizes(const void *left, const void *right)
 {
     size_t a = *(const size_t *)left, b = *(const size_t *)right;
     return (a > b) - (a < b);
+}
+
+static int parse_format(const char *name, const char *text, enum format *format, tk_error *err)
+{
+    if (format_parse(text, format) == 0) return 0;
+    return fail(err, "--%s: \"%s\" is not one of raw-i8, raw-f32, fvecs and fbin", name, text);
 }
 
 static int parse_efs(const char *list, struct options *options, tk_error *err)
@@ -155,10 +161,18 @@ static int parse_synthetic(const char *text, struct options *options, tk_error *
 
 /* ---- The command line ------------------------------------------------------------------------ */
 
+const char *options_program(char **argv)
+{
+    static const char own[] = "tekup-bench", runner[] = "tekup bench";
+    return argv[0] && strcmp(argv[0], runner) == 0 ? runner : own;
+}
+
 enum option_code {
     OPTION_BASE = 256,
     OPTION_QUERIES,
     OPTION_FORMAT,
+    OPTION_BASE_FORMAT,
+    OPTION_NAME,
     OPTION_DIM,
     OPTION_SYNTHETIC,
     OPTION_PEERS,
@@ -171,15 +185,18 @@ enum option_code {
     OPTION_CPU_TIME,
     OPTION_ONLY,
     OPTION_JSON,
-    OPTION_SVG,
-    OPTION_HELP,
-    OPTION_VERSION
+    OPTION_SVG
 };
+
+/* These two end the run. */
+enum { OPTION_HELP = OPTION_SVG + 1, OPTION_VERSION };
 
 static const struct option long_options[] = {
     {"base", required_argument, NULL, OPTION_BASE},
     {"queries", required_argument, NULL, OPTION_QUERIES},
     {"format", required_argument, NULL, OPTION_FORMAT},
+    {"base-format", required_argument, NULL, OPTION_BASE_FORMAT},
+    {"name", required_argument, NULL, OPTION_NAME},
     {"dim", required_argument, NULL, OPTION_DIM},
     {"synthetic", required_argument, NULL, OPTION_SYNTHETIC},
     {"peers", required_argument, NULL, OPTION_PEERS},
@@ -200,8 +217,7 @@ static const struct option long_options[] = {
 
 static void set_defaults(struct options *options)
 {
-    *options = (struct options){
-        .format = FORMAT_BY_NAME, .k = 10, .threads = 2, .repeats = 5, .build_repeats = 3};
+    *options = (struct options){.k = 10, .threads = 2, .repeats = 5, .build_repeats = 3};
     options->sections = SECTION_ALL;
     memcpy(options->efs, default_efs, sizeof(default_efs));
     options->efs_count = sizeof(default_efs) / sizeof(*default_efs);
@@ -220,8 +236,12 @@ static int apply(int code, struct options *options, tk_error *err)
         options->queries = optarg;
         return 0;
     case OPTION_FORMAT:
-        if (format_parse(optarg, &options->format) == 0) return 0;
-        return fail(err, "--format: \"%s\" is not one of raw-i8, raw-f32, fvecs and fbin", optarg);
+        return parse_format("format", optarg, &options->queries_format, err);
+    case OPTION_BASE_FORMAT:
+        return parse_format("base-format", optarg, &options->base_format, err);
+    case OPTION_NAME:
+        options->name = optarg;
+        return 0;
     case OPTION_DIM:
         return parse_number("dim", optarg, 1, MOST_DIM, &options->dim, err);
     case OPTION_SYNTHETIC:
@@ -252,12 +272,6 @@ static int apply(int code, struct options *options, tk_error *err)
     case OPTION_SVG:
         options->svg = optarg;
         return 0;
-    case OPTION_HELP:
-        fputs(options_help, stdout);
-        return 1;
-    case OPTION_VERSION:
-        puts("tekup-bench " TEKUP_VERSION);
-        return 1;
     }
     return -1;
 }
@@ -268,7 +282,6 @@ static int check(const struct options *options, tk_error *err)
         return fail(err, "--synthetic makes the vectors: leave --base and --queries out");
     if (!options->synthetic && !options->base)
         return fail(err, "--base is missing: a file of vectors, or --synthetic N,LID");
-    if (!options->synthetic && !options->queries) return fail(err, "--queries is missing");
     for (size_t i = 0; i < options->peers_count; i++)
         if (strcmp(options->peers[i], "pgvector") == 0 && !options->pgvector_dsn)
             return fail(err, "--peers: pgvector needs a server, told by --pgvector-dsn");
@@ -279,6 +292,13 @@ static int check(const struct options *options, tk_error *err)
     return 0;
 }
 
+static void print_help(const char *program)
+{
+    printf("usage: %s --base FILE [--queries FILE] [options]\n"
+           "       %s --synthetic N,LID [options]\n\n%s",
+           program, program, help);
+}
+
 int options_parse(int argc, char **argv, struct options *options, tk_error *err)
 {
     set_defaults(options);
@@ -286,9 +306,12 @@ int options_parse(int argc, char **argv, struct options *options, tk_error *err)
     for (int code; (code = getopt_long(argc, argv, ":", long_options, NULL)) != -1;) {
         if (code == ':') return fail(err, "%s needs a value", argv[optind - 1]);
         if (code == '?') return fail(err, "%s is not an option", argv[optind - 1]);
-        int result = apply(code, options, err);
-        if (result != 0) return result;
+        if (code == OPTION_HELP) print_help(options_program(argv));
+        if (code == OPTION_VERSION) puts("tekup-bench " TEKUP_VERSION);
+        if (code == OPTION_HELP || code == OPTION_VERSION) return 1;
+        if (apply(code, options, err) != 0) return -1;
     }
     if (optind < argc) return fail(err, "\"%s\" is not an option", argv[optind]);
+    if (options->base_format == FORMAT_BY_NAME) options->base_format = options->queries_format;
     return check(options, err);
 }

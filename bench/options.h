@@ -21,8 +21,10 @@ enum section {
 enum { MOST_EFS = 64, MOST_PEERS = 3, MOST_REPEATS = 99, MOST_K = 100, MOST_THREADS = 256 };
 
 struct options {
-    const char *base, *queries; /* NULL with --synthetic */
-    enum format format;
+    const char *base;    /* NULL with --synthetic */
+    const char *queries; /* NULL with --synthetic, and where some of the base are held out */
+    const char *name;    /* of the data in the reports, or NULL */
+    enum format base_format, queries_format;
     size_t dim;           /* 0: not told */
     size_t synthetic;     /* vectors to make, or 0 */
     double synthetic_lid; /* their local intrinsic dimension */
@@ -40,7 +42,9 @@ struct options {
     unsigned sections;
 };
 
-extern const char options_help[];
+/* What the program is called in what it says: argv[0] where that is "tekup bench", which runs it,
+ * otherwise tekup-bench. */
+const char *options_program(char **argv);
 
 /* Parses the arguments. Returns 0; 1 where only --help or --version was asked for, which is
  * printed; -1 with a message that names the option. The strings stay those of argv. */

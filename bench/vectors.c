@@ -1,7 +1,7 @@
 #include "bench/vectors.h"
 
 #include <math.h>
-#include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 void *shared_allocate(size_t bytes)
@@ -32,6 +32,21 @@ void vectors_free(struct vectors *vectors)
 {
     shared_free(vectors->data, vectors->bytes);
     *vectors = (struct vectors){0};
+}
+
+int vectors_hold_out(struct vectors *vectors, size_t count, uint64_t seed, struct vectors *held,
+                     tk_error *err)
+{
+    const size_t row = vectors->dim * sizeof(float);
+    if (vectors_allocate(count, vectors->dim, held, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 6364136223846793005U + 1442695040888963407U;
+        float *chosen = vectors_row(vectors, (size_t)((seed >> 33) % vectors->count));
+        const float *last = vectors_row(vectors, --vectors->count);
+        memcpy(vectors_row(held, i), chosen, row);
+        if (chosen != last) memcpy(chosen, last, row);
+    }
+    return 0;
 }
 
 int vector_normalise(float *vector, size_t dim)

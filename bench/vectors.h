@@ -10,6 +10,7 @@
 #include "bench/failure.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct vectors {
     float *data; /* count x dim, row by row */
@@ -24,6 +25,11 @@ void shared_free(void *memory, size_t bytes);
 /* Room for count vectors, zeroed. Fails where that is too many for the machine. */
 int vectors_allocate(size_t count, size_t dim, struct vectors *vectors, tk_error *err);
 void vectors_free(struct vectors *vectors);
+
+/* Moves so many of the vectors, chosen at random, to a set of their own; those behind them take
+ * their places. count is at most vectors->count. The same seed chooses the same ones. */
+int vectors_hold_out(struct vectors *vectors, size_t count, uint64_t seed, struct vectors *held,
+                     tk_error *err);
 
 static inline float *vectors_row(const struct vectors *vectors, size_t i)
 {

@@ -112,6 +112,18 @@ void passage_free(struct passage *passage);
 int vault_match_metadata(struct pool *pool, const char *metadata, char ***ids, size_t *count,
                          struct error *err);
 
+/* A page of the embeddings of `model` (those that say nothing of their model count as its own) in
+ * the order of their ids, beginning behind `after`. vectors has room for `limit` x EMBEDDING_DIM.
+ * Those that are zero or not finite are passed over, so that a page may have fewer than `limit`
+ * though there are more. */
+struct embedding_page {
+    size_t count;
+    int32_t last; /* id of the last row looked at; `after` where there was none */
+    bool more;    /* there are rows behind it */
+};
+int vault_page_embeddings(struct pool *pool, const char *model, int32_t after, size_t limit,
+                          float *vectors, struct embedding_page *page, struct error *err);
+
 /* ---- For a sync ---- */
 
 /* Calls `each` for every document of a repository with the sha it was written with and whether all

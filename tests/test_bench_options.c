@@ -48,6 +48,43 @@ Test(options, has_defaults_for_all_but_the_data)
     cr_expect_str_eq(options.peers[0], "hnswlib");
     cr_expect_not(options.efs_given);
     cr_expect_null(options.json);
+    cr_expect_null(options.name);
+    cr_expect_eq(options.base_format, FORMAT_BY_NAME);
+    cr_expect_eq(options.queries_format, FORMAT_BY_NAME);
+}
+
+Test(options, can_do_without_queries)
+{
+    struct options options;
+    tk_error error;
+    cr_assert_eq(parse("--base a.i8", &options, &error), 0);
+    cr_expect_null(options.queries);
+}
+
+Test(options, lets_the_base_have_a_format_of_its_own)
+{
+    struct options options;
+    tk_error error;
+    cr_assert_eq(parse("--base a --queries b --format fvecs", &options, &error), 0);
+    cr_expect_eq(options.base_format, FORMAT_FVECS);
+    cr_expect_eq(options.queries_format, FORMAT_FVECS);
+    cr_assert_eq(
+        parse("--base-format fbin --base a --queries b --format fvecs --name x", &options, &error),
+        0);
+    cr_expect_eq(options.base_format, FORMAT_FBIN);
+    cr_expect_eq(options.queries_format, FORMAT_FVECS);
+    cr_expect_str_eq(options.name, "x");
+    cr_assert_eq(parse("--base-format fbin --base a --queries b", &options, &error), 0);
+    cr_expect_eq(options.queries_format, FORMAT_BY_NAME);
+}
+
+Test(options, speaks_as_who_runs_it)
+{
+    char own[] = "/usr/libexec/tekupdb/tekup-bench", runner[] = "tekup bench";
+    char *by_itself[] = {own, NULL}, *by_tekup[] = {runner, NULL}, *by_nobody[] = {NULL};
+    cr_expect_str_eq(options_program(by_itself), "tekup-bench");
+    cr_expect_str_eq(options_program(by_tekup), "tekup bench");
+    cr_expect_str_eq(options_program(by_nobody), "tekup-bench");
 }
 
 Test(options, takes_every_option)
@@ -81,7 +118,6 @@ Test(options, measures_against_nobody_where_told)
 Test(options, names_what_is_wrong)
 {
     expect_refused("", "--base is missing");
-    expect_refused("--base a", "--queries is missing");
     expect_refused("--synthetic 10,2 --base a", "--synthetic");
     expect_refused("--synthetic 10", "not N,LID");
     expect_refused("--synthetic 10,", "not N,LID");
@@ -90,6 +126,7 @@ Test(options, names_what_is_wrong)
     expect_refused("--synthetic 10,2x", "not N,LID");
     expect_refused("--synthetic 0,2", "--synthetic");
     expect_refused("--base a --queries b --format csv", "--format");
+    expect_refused("--base a --queries b --base-format csv", "--base-format");
     expect_refused("--base a --queries b --dim 0", "--dim");
     expect_refused("--base a --queries b --dim 99999999999999999999", "--dim");
     expect_refused("--base a --queries b --threads 0", "--threads");

@@ -156,6 +156,53 @@ Test(client, answers_that_no_daemon_gives)
     }
 }
 
+static int fetch(const char *answer, struct response *response, struct error *err)
+{
+    struct server server;
+    server_start(&server, answer);
+    *err = (struct error){0};
+    *response = (struct response){0};
+    struct client *client = client_create(err);
+    cr_assert_not_null(client, "%s", err->message);
+    const int result = client_fetch(client, "/v1/embeddings", response, err);
+    client_free(client);
+    server_end(&server);
+    return result;
+}
+
+Test(client, an_answer_of_bytes)
+{
+    struct response response;
+    struct error err;
+    cr_assert_eq(fetch("HTTP/1.1 200 OK\r\nTekup-Nextly: 6\r\ntekup-next: \t17 \r\n"
+                       "Content-Length: 5\r\n\r\n[1, x",
+                       &response, &err),
+                 0, "%s", err.message);
+    cr_expect_eq(response.length, 5);
+    cr_expect_str_eq(response.body, "[1, x");
+    cr_expect_str_eq(response.next, "17");
+    cr_expect_null(response.json);
+    response_free(&response);
+
+    cr_assert_eq(fetch("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", &response, &err), 0);
+    cr_expect_eq(response.length, 0);
+    cr_expect_str_eq(response.next, "");
+    response_free(&response);
+
+    cr_assert_eq(fetch("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+                       "{\"error\": {\"code\": \"invalid\", \"message\": \"after is odd\", "
+                       "\"field\": \"after\"}}",
+                       &response, &err),
+                 -1);
+    cr_expect_str_eq(err.message, "after is odd");
+    cr_expect_str_eq(err.field, "after");
+    response_free(&response);
+
+    cr_expect_eq(fetch("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut", &response, &err), -1);
+    cr_expect_eq(err.code, ERR_UNAVAILABLE);
+    response_free(&response);
+}
+
 Test(client, says_why_there_is_no_daemon_and_how_to_start_it)
 {
     struct response response;

@@ -77,6 +77,13 @@ static void failing(struct http_request *request)
     http_respond_error(request, &err);
 }
 
+static void octets(struct http_request *request)
+{
+    struct buffer body = {0};
+    buffer_append(&body, "\0\1", 2);
+    http_respond_octets(request, &body, http_query(request));
+}
+
 static const struct http_route routes[] = {
     {"GET", "/echo", 0, echo, "get"},
     {"POST", "/echo", HTTP_JSON | HTTP_OCTETS, echo, "post"},
@@ -86,6 +93,7 @@ static const struct http_route routes[] = {
     {"GET", "/things/*", 0, echo, "thing"},
     {"POST", "/later", HTTP_JSON, later, NULL},
     {"POST", "/slow", HTTP_JSON, slow, NULL},
+    {"GET", "/octets", 0, octets, NULL},
     {"GET", "/failing", 0, failing, NULL},
 };
 
@@ -224,6 +232,22 @@ Test(http, answers_head_without_a_body)
     cr_expect_null(strstr(answer, "[get"));
     say(fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
     expect(fd, 200, "[get|-|-|1|]");
+    close(fd);
+    free(answer);
+}
+
+Test(http, answers_with_bytes_and_where_the_next_page_begins)
+{
+    char *answer = malloc(ANSWER_SIZE);
+    const int fd = dial();
+    say(fd, "GET /octets?7 HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, false), 200);
+    cr_expect_not_null(strstr(answer, "Content-Type: application/octet-stream\r\n"), "%s", answer);
+    cr_expect_not_null(strstr(answer, "Tekup-Next: 7\r\n"), "%s", answer);
+    cr_expect_eq(memcmp(strstr(answer, "\r\n\r\n") + 4, "\0\1", 2), 0);
+    say(fd, "GET /octets HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, false), 200);
+    cr_expect_null(strstr(answer, "Tekup-Next"), "%s", answer);
     close(fd);
     free(answer);
 }

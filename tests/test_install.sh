@@ -18,6 +18,11 @@ daemon_version=$("$prefix/bin/tekupd" --version)
 [[ -f $prefix/share/bash-completion/completions/tekup ]] || fail "no bash completion"
 bash -n "$prefix/share/bash-completion/completions/tekup"
 
+if [[ -x $build/bench/tekup-bench ]]; then
+    [[ $("$prefix/bin/tekup" bench --version) == "tekup-bench ${version#tekup }" ]] ||
+        fail "tekup bench does not find tekup-bench"
+fi
+
 pc=$(find "$prefix" -name tekup.pc)
 [[ -n $pc ]] || fail "no tekup.pc"
 export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$place

@@ -15,7 +15,7 @@ from corpus import document, write_tree
 from daemon import PATIENCE, TEKUP, Daemon, wait_for
 
 COMMANDS = [
-    ["search"], ["sync"], ["status"], ["doctor"],
+    ["search"], ["sync"], ["status"], ["doctor"], ["bench"],
     ["sources"], ["sources", "add"], ["sources", "list"], ["sources", "test"], ["sources", "rm"],
     ["documents"], ["documents", "list"], ["documents", "get"], ["documents", "put"], ["documents", "rm"],
 ]
@@ -60,7 +60,7 @@ def bare():
 
 def test_help(bare):
     overview = said(bare.tekup("--help"))
-    for command in ("search", "sync", "status", "documents", "sources", "doctor"):
+    for command in ("search", "sync", "status", "documents", "sources", "doctor", "bench"):
         assert re.search(rf"^ +{command} ", overview, re.MULTILINE)
     assert said(bare.tekup("-h")) == overview == said(bare.tekup("help"))
     assert re.match(r"tekup \d+\.\d+\.\d+\n", said(bare.tekup("--version")))
@@ -462,11 +462,14 @@ def test_completion_for_bash(bare):
                              timeout=PATIENCE)
         return {word.strip() for word in out.stdout.split("\n") if word.strip()}
 
-    assert {"search", "sync", "status", "documents", "sources", "doctor"} <= complete("tekup ")
+    assert {"search", "sync", "status", "documents", "sources", "doctor", "bench"} <= complete("tekup ")
     assert {"get", "put", "rm", "list"} <= complete("tekup documents ")
     assert {"add", "list", "test", "rm"} <= complete("tekup sources ")
     assert "--limit" in complete("tekup search --")
     assert complete("tekup sta") == {"status"}
+    assert complete("tekup bench --v") == {"--vault"}
+    assert complete("tekup bench --peers p") == {"pgvector"}
+    assert complete("tekup bench --threads ") == set()
 
 
 def test_times_are_told_by_people(daemon, handbook):
@@ -485,3 +488,39 @@ def test_long_documents_by_standard_input(daemon, client):
     assert result.returncode == 1 and result.stderr
     error = machine(daemon.tekup("documents", "put", "notes", "long", "y", "--json", input=b"x" * (20 << 20)), code=1)
     assert error["error"]["code"] == "too_large"
+
+
+# ---- Benchmarks: what needs no tekup-bench; test_bench.py has the rest ----
+
+
+def test_bench_without_its_program(daemon, client, handbook, tmp_path):
+    """A tekup that was copied away alone says what is missing; nothing of the vault's vectors, which it
+    had fetched by then, is left."""
+    alone, temporary = tmp_path / "alone", tmp_path / "tmp"
+    alone.mkdir()
+    temporary.mkdir()
+    shutil.copy(TEKUP, alone / "tekup")
+    for arguments in (["--synthetic", "100,5"], ["--vault", "--peers", "none"]):
+        result = subprocess.run([alone / "tekup", "bench", *arguments], capture_output=True, text=True,
+                                env={**daemon.environment, "TMPDIR": str(temporary)}, timeout=PATIENCE)
+        assert result.returncode == 1 and not result.stdout, result
+        assert result.stderr.startswith("tekup: tekup-bench is not there")
+        assert "libexec/tekupdb/tekup-bench" in result.stderr and "-DTEKUP_BENCH=ON" in result.stderr
+        assert not list(temporary.iterdir())
+
+
+def test_bench_of_a_vault_that_is_not_there(bare):
+    result = bare.tekup("bench", "--vault")
+    assert result.returncode == 1 and result.stderr.startswith(b"tekup: tekupd is not running")
+
+
+def test_bench_with_no_place_for_the_vault(daemon):
+    result = subprocess.run([TEKUP, "bench", "--vault"], capture_output=True, text=True, timeout=PATIENCE,
+                            env={**daemon.environment, "TMPDIR": "/proc/nowhere"})
+    assert result.returncode == 1 and "/proc/nowhere" in result.stderr and "TMPDIR" in result.stderr
+
+
+@pytest.mark.parametrize("other", [["--base", "x.f32"], ["--base=x.f32"], ["--synthetic", "10,2"]], ids=" ".join)
+def test_bench_of_the_vault_and_something_else(bare, other):
+    result = bare.tekup("bench", "--vault", *other)
+    assert result.returncode == 2 and f"--vault and {other[0].split('=')[0]}" in result.stderr.decode()

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -131,6 +132,20 @@ static size_t receive(char *bytes, size_t size, size_t count, void *arg)
     return body->failed ? 0 : size * count;
 }
 
+/* One line of the answer's head. */
+static size_t receive_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    static const char name[] = "Tekup-Next:";
+    struct response *response = arg;
+    const size_t length = size * count, prefix = sizeof(name) - 1;
+    if (length < prefix || strncasecmp(bytes, name, prefix) != 0) return length;
+    size_t begin = prefix, end = length;
+    while (begin < end && (bytes[begin] == ' ' || bytes[begin] == '\t')) begin++;
+    while (end > begin && strchr(" \t\r\n", bytes[end - 1]) != NULL) end--;
+    snprintf(response->next, sizeof(response->next), "%.*s", (int)(end - begin), bytes + begin);
+    return length;
+}
+
 static enum error_code code_of(long status)
 {
     switch (status) {
@@ -170,7 +185,8 @@ static struct curl_slist *make_headers(bool with_body)
 }
 
 static int configure(struct client *client, const char *method, const char *url, const char *body,
-                     struct curl_slist *headers, struct buffer *received, char *reason)
+                     struct curl_slist *headers, struct buffer *received, struct response *response,
+                     char *reason)
 {
     CURL *curl = client->curl;
     curl_easy_reset(curl);
@@ -185,6 +201,8 @@ static int configure(struct client *client, const char *method, const char *url,
     failed |= curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     failed |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     failed |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, received);
+    failed |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+    failed |= curl_easy_setopt(curl, CURLOPT_HEADERDATA, response);
     if (body != NULL) {
         failed |= curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
         failed |= curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
@@ -213,8 +231,9 @@ static int explain(const struct client *client, CURLcode code, const char *reaso
                      *reason != '\0' ? reason : curl_easy_strerror(code));
 }
 
-int client_call(struct client *client, const char *method, const char *target, const json_t *body,
-                struct response *response, struct error *err)
+/* Sends a call and takes the answer as it comes. Returns 0 when one came, whatever it says. */
+static int exchange(struct client *client, const char *method, const char *target,
+                    const json_t *body, struct response *response, struct error *err)
 {
     int result = -1;
     char reason[CURL_ERROR_SIZE] = "";
@@ -226,7 +245,7 @@ int client_call(struct client *client, const char *method, const char *target, c
     buffer_format(&url, "http://localhost%s", target);
     if (body != NULL) text = json_dumps(body, JSON_COMPACT);
     if (headers == NULL || url.failed || (body != NULL && text == NULL) ||
-        configure(client, method, url.data, text, headers, &received, reason) != 0) {
+        configure(client, method, url.data, text, headers, &received, response, reason) != 0) {
         error_set(err, ERR_INTERNAL, NULL, "out of memory");
         goto out;
     }
@@ -239,24 +258,41 @@ int client_call(struct client *client, const char *method, const char *target, c
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &response->status);
     response->length = received.length;
     response->body = buffer_take(&received);
-    json_error_t parse = {0};
-    if (response->body != NULL)
-        response->json = json_loadb(response->body, response->length, 0, &parse);
-    if (response->status >= 400) {
-        refuse(response, err);
-    } else if (!json_is_object(response->json)) {
-        error_set(err, ERR_INTERNAL, NULL,
-                  "tekupd's answer to %s %s is not a JSON object: is %s another program's socket?",
-                  method, target, client->socket);
-    } else {
-        result = 0;
-    }
+    result = response->body != NULL ? 0 : error_set(err, ERR_INTERNAL, NULL, "out of memory");
 out:
     curl_slist_free_all(headers);
     free(text);
     buffer_free(&url);
     buffer_free(&received);
     return result;
+}
+
+static void parse(struct response *response)
+{
+    json_error_t ignored = {0};
+    response->json = json_loadb(response->body, response->length, 0, &ignored);
+}
+
+int client_call(struct client *client, const char *method, const char *target, const json_t *body,
+                struct response *response, struct error *err)
+{
+    if (exchange(client, method, target, body, response, err) != 0) return -1;
+    parse(response);
+    if (response->status >= 400) return refuse(response, err);
+    if (json_is_object(response->json)) return 0;
+    return error_set(err, ERR_INTERNAL, NULL,
+                     "tekupd's answer to %s %s is not a JSON object: is %s another program's "
+                     "socket?",
+                     method, target, client->socket);
+}
+
+int client_fetch(struct client *client, const char *target, struct response *response,
+                 struct error *err)
+{
+    if (exchange(client, "GET", target, NULL, response, err) != 0) return -1;
+    if (response->status < 400) return 0;
+    parse(response);
+    return refuse(response, err);
 }
 
 /* ---- Targets ---- */

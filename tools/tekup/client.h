@@ -41,7 +41,8 @@ struct response {
     long status; /* HTTP's; 0 where no answer came */
     char *body;  /* as it came, NUL-terminated; NULL where no answer came */
     size_t length;
-    json_t *json; /* the body as a JSON object */
+    json_t *json;  /* the body as a JSON object; of client_fetch only where that failed */
+    char next[24]; /* the header Tekup-Next: where the next page begins; "" where there is none */
 };
 void response_free(struct response *response);
 
@@ -50,6 +51,10 @@ void response_free(struct response *response);
  * answered in *response, which is to be released either way. */
 int client_call(struct client *client, const char *method, const char *target, const json_t *body,
                 struct response *response, struct error *err);
+
+/* The same for a GET whose answer is application/octet-stream: it is left in response->body. */
+int client_fetch(struct client *client, const char *target, struct response *response,
+                 struct error *err);
 
 /* Appends '/' and one part of a path, percent-encoded. */
 void target_segment(struct buffer *target, const char *value);

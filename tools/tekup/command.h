@@ -27,6 +27,7 @@ extern const struct command command_sync;
 extern const struct command command_documents;
 extern const struct command command_status;
 extern const struct command command_doctor;
+extern const struct command command_bench;
 
 /* ---- What a command says ---- */
 

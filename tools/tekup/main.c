@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&command_search, &command_sources,
-                                                 &command_sync,   &command_documents,
-                                                 &command_status, &command_doctor};
+static const struct command *const commands[] = {
+    &command_search, &command_sources, &command_sync, &command_documents,
+    &command_status, &command_doctor,  &command_bench};
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 static const char overview_head[] =
@@ -31,7 +31,8 @@ static const char overview_tail[] =
     "  tekup search \"how do I book a day off\"                  finds it\n"
     "  tekup doctor                                            when something is wrong\n"
     "\n"
-    "Every command takes --json for machines. Exit status: 0 done, 1 failed, 2 wrong usage.\n"
+    "Every command takes --json for machines (bench: --json FILE). Exit status: 0 done, 1 failed,\n"
+    "2 wrong usage.\n"
     "\n"
     "Environment:\n"
     "  TEKUP_RUN    directory of the daemon's socket; else /run/tekupdb for root, and for a\n"

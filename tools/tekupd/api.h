@@ -32,6 +32,9 @@ void api_documents_put(struct daemon *daemon, struct http_request *request);
 void api_documents_delete(struct daemon *daemon, struct http_request *request);
 void api_documents_delete_by_path(struct daemon *daemon, struct http_request *request);
 
+/* api_embeddings.c; on the clerks */
+void api_embeddings(struct daemon *daemon, struct http_request *request);
+
 /* api_sources.c; on the clerks */
 void api_sources_list(struct daemon *daemon, struct http_request *request);
 void api_sources_put(struct daemon *daemon, struct http_request *request);

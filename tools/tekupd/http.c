@@ -78,6 +78,8 @@ struct http_request {
     int status;
     struct buffer answer;
     char allow[64];
+    bool octets;        /* the answer is application/octet-stream */
+    char next_page[24]; /* "": none */
     struct http_request *next;
 };
 
@@ -191,9 +193,11 @@ static void add_headers(const struct http_request *request, size_t length)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request->ev);
     char text[32];
-    evhttp_add_header(headers, "Content-Type", "application/json");
+    evhttp_add_header(headers, "Content-Type",
+                      request->octets ? "application/octet-stream" : "application/json");
     snprintf(text, sizeof(text), "%zu", length);
     evhttp_add_header(headers, "Content-Length", text);
+    if (request->next_page[0] != '\0') evhttp_add_header(headers, "Tekup-Next", request->next_page);
     if (request->allow[0] != '\0') evhttp_add_header(headers, "Allow", request->allow);
     if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
     if (atomic_load(&request->loop->server->stopping))
@@ -216,6 +220,8 @@ static void send_answer(struct http_request *request)
         buffer_free(&request->answer);
         request->answer = (struct buffer){0};
         request->status = 500;
+        request->octets = false;
+        request->next_page[0] = '\0';
         buffer_text(&request->answer, sorry);
     }
     const size_t length = request->answer.length;
@@ -252,6 +258,13 @@ void http_respond(struct http_request *request, int status, struct buffer *body)
     loop->finished = request;
     if (first) event_active(loop->wake, EV_READ, 0);
     pthread_mutex_unlock(&loop->lock);
+}
+
+void http_respond_octets(struct http_request *request, struct buffer *body, const char *next)
+{
+    request->octets = true;
+    if (next != NULL) snprintf(request->next_page, sizeof(request->next_page), "%s", next);
+    http_respond(request, 200, body);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------- */
