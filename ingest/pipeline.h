@@ -1,6 +1,6 @@
 /*
  * pipeline.h: how one document gets in: text -> chunks -> embeddings (those already paid for are
- * used again) -> one transaction -> whoever mirrors the vault is told.
+ * used again) -> one transaction -> whoever wants to know is told.
  */
 #ifndef INGEST_PIPELINE_H
 #define INGEST_PIPELINE_H
@@ -8,11 +8,14 @@
 #include "ingest/embed.h"
 #include "storage/vault.h"
 
-/* Told after each commit, by the thread that wrote. Not called for a write that failed. */
+/* written and deleted are told after each commit, by the thread that wrote, and not of a write that
+ * failed. settle returns when what has been committed before is found by searches; a sync calls it
+ * once at its end. Any of them may be NULL. */
 struct vault_listener {
     void (*written)(void *arg, const struct document_write *write,
                     const struct write_result *result);
     void (*deleted)(void *arg, const struct write_result *result);
+    void (*settle)(void *arg);
     void *arg;
 };
 

@@ -329,6 +329,8 @@ int sync_run(struct sync_run *run, const char *config, struct error *err)
                          run->source);
     if (work.kind->open(run->repository, config, &work.state, err) != 0) return -1;
     const int status = bring_up_to_date(&work, err);
+    const struct vault_listener *listener = &run->pipeline->listener;
+    if (listener->settle != NULL) listener->settle(listener->arg);
     work.kind->close(work.state);
     plan_free(&work.plan);
     return status;

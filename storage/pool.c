@@ -253,6 +253,11 @@ PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
     return fresh;
 }
 
+PGconn *pool_connect(struct pool *pool, struct error *err)
+{
+    return open_connection(pool, err);
+}
+
 void pool_release(struct pool *pool, PGconn *conn)
 {
     if (conn == NULL) return;

@@ -34,6 +34,10 @@ PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err);
 /* Gives the connection back; a transaction that was left open is rolled back. */
 void pool_release(struct pool *pool, PGconn *conn);
 
+/* A connection of the caller's own, beside the pool's and with the same settings, for what lasts:
+ * released with PQfinish. NULL on failure, as pool_lease. */
+PGconn *pool_connect(struct pool *pool, struct error *err);
+
 struct pool_stats {
     int size, open, leased, waiting;
     unsigned long long leases, opened, failures;

@@ -142,19 +142,32 @@ int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *
 
 /* ---- For the mirror ---- */
 
-/* Reads the vault as it stood at one moment, documents first, then the embeddings of `model` (those
- * that say nothing of their model count as its own; those that are zero or not finite are passed
- * over with a warning in the log). Strings and vectors live for the call. A nonzero return of
- * either function stops it with -1 and ERR_CANCELLED. Before it reads it sweeps away chunks whose
- * embedding other writers have removed. */
+/* These two read on a connection of the caller's. Embeddings are those of `model`; those that say
+ * nothing of their model count as its own, and those that are zero or not finite are passed over
+ * with a warning in the log. Strings and vectors live for the call. A nonzero return of either
+ * function stops the reading with -1 and ERR_CANCELLED. */
 struct vault_reader {
     int (*document)(void *arg, const char *id, const char *source, const char *repository,
                     const char *path);
     int (*embedding)(void *arg, int64_t id, const char *document_id, const float *vector);
     void *arg;
 };
-int vault_read_all(struct pool *pool, const char *model, const struct vault_reader *reader,
-                   struct error *err);
+
+/* The whole vault as it stood at one moment, documents first, then embeddings. *position (the
+ * caller's to free) is that moment in the feed (feed.h). */
+int vault_read_all(PGconn *conn, const char *model, const struct vault_reader *reader,
+                   char **position, struct error *err);
+
+/* What there is now of the documents and embeddings of these ids, no more than VAULT_SOME of each;
+ * with `whole` of all the embeddings of the documents. An embedding's document comes before it,
+ * asked for or not, and a document may come more than once. */
+enum { VAULT_SOME = 4096 };
+int vault_read_some(PGconn *conn, const char *model, const char *const *documents,
+                    size_t document_count, bool whole, const int64_t *embeddings,
+                    size_t embedding_count, const struct vault_reader *reader, struct error *err);
+
+/* Sweeps away chunks whose embedding other writers have removed. */
+int vault_sweep_chunks(struct pool *pool, struct error *err);
 
 struct vault_counts {
     int64_t documents, embeddings, chunks;

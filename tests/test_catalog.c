@@ -10,14 +10,15 @@
 static void put(struct catalog *catalog, const char *id, const char *repository, const char *path)
 {
     struct error err = {0};
-    cr_assert_eq(catalog_put_document(catalog, id, "local", repository, path, 1, &err), 0, "%s",
+    cr_assert_eq(catalog_put_document(catalog, id, "local", repository, path, &err), 0, "%s",
                  err.message);
 }
 
 static void attach(struct catalog *catalog, int64_t embedding, const char *id)
 {
     struct error err = {0};
-    cr_assert_eq(catalog_put_embedding(catalog, embedding, id, 1, NULL, &err), 0, "%s",
+    enum catalog_had had;
+    cr_assert_eq(catalog_put_embedding(catalog, embedding, id, 1, &had, &err), 0, "%s",
                  err.message);
 }
 
@@ -110,6 +111,7 @@ Test(catalog, gives_the_best_hit_of_each_document)
 Test(catalog, follows_documents_that_move_and_embeddings_that_change_hands)
 {
     struct catalog *catalog = example();
+    enum catalog_had had;
     struct catalog_counts counts;
     struct error err = {0};
     put(catalog, "a", "r3", "moved/a.md");
@@ -127,44 +129,75 @@ Test(catalog, follows_documents_that_move_and_embeddings_that_change_hands)
     cr_expect_eq(counts.documents, 3);
     cr_expect_eq(counts.embeddings, 2);
     cr_expect_gt(counts.bytes, 0);
-    cr_expect_eq(catalog_put_embedding(catalog, 5, "nowhere", 1, NULL, &err), -1);
+    cr_expect_eq(catalog_put_embedding(catalog, 5, "nowhere", 1, &had, &err), -1);
     cr_expect_eq(err.code, ERR_NOT_FOUND);
     cr_expect_eq(catalog_put_document(catalog, "an-id-of-more-bytes-than-there-is-room-for", "s",
-                                      "r", "p", 1, &err),
+                                      "r", "p", &err),
                  -1);
     catalog_free(catalog);
     catalog_free(NULL);
 }
 
-Test(catalog, removes_what_an_epoch_has_not_seen)
+Test(catalog, tells_what_it_has_of_an_embedding)
 {
     struct catalog *catalog = example();
-    struct catalog_counts counts;
-    bool known;
-    int64_t *stale;
+    enum catalog_had had;
+    uint64_t hash;
+    char document[DOCUMENT_ID_SIZE];
+    struct buffer place = {0};
+    int64_t *embeddings;
     size_t count;
-    catalog_put_document(catalog, "a", "local", "r1", "docs/a.md", 2, NULL);
-    cr_expect_eq(catalog_put_embedding(catalog, 1, "a", 2, &known, NULL), 0);
-    cr_expect(known);
-    cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 2, &known, NULL), 0);
-    cr_expect_not(known);
-    cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 1, &known, NULL), 0, "never goes back");
-    catalog_put_document(catalog, "empty", "local", "r2", "src/empty.c", 2, NULL);
+    cr_expect_eq(catalog_put_embedding(catalog, 1, "a", 1, &had, NULL), 0);
+    cr_expect_eq(had, CATALOG_SAME);
+    cr_expect_eq(catalog_put_embedding(catalog, 1, "a", 2, &had, NULL), 0);
+    cr_expect_eq(had, CATALOG_OTHER);
+    cr_expect_eq(catalog_put_embedding(catalog, 6, "a", 7, &had, NULL), 0);
+    cr_expect_eq(had, CATALOG_NEW);
+    cr_expect_eq(catalog_put_embedding(catalog, 6, "b", 7, &had, NULL), 0);
+    cr_expect_eq(had, CATALOG_SAME, "at another document");
+    cr_expect_eq(catalog_put_embedding(catalog, 6, "c", 8, &had, NULL), 0);
+    cr_expect_eq(had, CATALOG_OTHER);
+    cr_expect(catalog_look_up(catalog, 6, &hash, document));
+    cr_expect_eq(hash, 8);
+    cr_expect_str_eq(document, "c");
+    cr_expect_not(catalog_look_up(catalog, 99, &hash, document));
+    cr_assert_eq(catalog_embeddings_of(catalog, "a", &embeddings, &count, NULL), 0);
+    cr_expect_eq(count, 2);
+    cr_expect_eq(embeddings[0] + embeddings[1], 3);
+    free(embeddings);
+    cr_assert_eq(catalog_embeddings_of(catalog, "nowhere", &embeddings, &count, NULL), 0);
+    cr_expect_eq(count, 0);
+    free(embeddings);
+    cr_expect(catalog_place(catalog, "c", &place));
+    cr_expect_eq(place.length, sizeof("local\0r2\0src/c.c"));
+    cr_expect_arr_eq(place.data, "local\0r2\0src/c.c", place.length);
+    cr_expect_not(catalog_place(catalog, "nowhere", &place));
+    buffer_free(&place);
+    catalog_free(catalog);
+}
 
-    cr_assert_eq(catalog_remove_stale(catalog, 2, &stale, &count, NULL), 0);
-    unsigned bits = 0;
-    for (size_t i = 0; i < count; i++) bits |= 1u << stale[i];
-    cr_expect_eq(count, 3);
-    cr_expect_eq(bits, 0x1c);
-    free(stale);
-    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x42);
-    catalog_count(catalog, &counts);
-    cr_expect_eq(counts.documents, 2);
-    catalog_remove_empty(catalog, "local", "r1");
-    catalog_remove_empty(catalog, "local", "r2");
-    catalog_remove_empty(catalog, "local", "nowhere");
-    catalog_count(catalog, &counts);
-    cr_expect_eq(counts.documents, 1);
+Test(catalog, is_walked_through_in_pieces)
+{
+    enum { DOCUMENTS = 5000, PIECE = 97 };
+    static bool seen[DOCUMENTS];
+    struct catalog *catalog = catalog_create();
+    char id[DOCUMENT_ID_SIZE], ids[PIECE][DOCUMENT_ID_SIZE];
+    size_t from = 0, count, all = 0;
+    for (int i = 0; i < DOCUMENTS; i++) {
+        snprintf(id, sizeof(id), "d%d", i);
+        put(catalog, id, "r", "p");
+    }
+    while ((count = catalog_walk(catalog, &from, ids, PIECE)) > 0) {
+        cr_assert_leq(count, PIECE);
+        for (size_t i = 0; i < count; i++) {
+            const int number = atoi(ids[i] + 1);
+            cr_expect_not(seen[number]);
+            seen[number] = true;
+            if (number % 3 == 0) drop(catalog, ids[i]); /* going while one walks is no matter */
+        }
+        all += count;
+    }
+    cr_expect_eq(all, DOCUMENTS);
     catalog_free(catalog);
 }
 

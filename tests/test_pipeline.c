@@ -49,7 +49,7 @@ static void open_pipeline(void)
     pipeline.pool = fixture_pool(3, database);
     pipeline.embedder = embedder_create("hash", &err);
     cr_assert_not_null(pipeline.embedder, "%s", err.message);
-    pipeline.listener = (struct vault_listener){on_written, on_deleted, &heard};
+    pipeline.listener = (struct vault_listener){on_written, on_deleted, NULL, &heard};
 }
 
 static void close_pipeline(void)
@@ -168,9 +168,13 @@ static void read_vector(struct stored_vector *stored)
 {
     const struct vault_reader reader = {on_document, on_embedding, stored};
     struct error err = {0};
+    char *position;
+    PGconn *conn = pool_lease(pipeline.pool, POOL_WAIT_MS, &err);
     stored->count = 0;
-    cr_assert_eq(vault_read_all(pipeline.pool, embedder_model(pipeline.embedder), &reader, &err),
-                 0);
+    cr_assert_eq(
+        vault_read_all(conn, embedder_model(pipeline.embedder), &reader, &position, &err), 0);
+    pool_release(pipeline.pool, conn);
+    free(position);
 }
 
 Test(pipeline, what_is_stored_is_the_embedding_of_the_text_without_the_space_around_it)

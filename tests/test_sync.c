@@ -76,7 +76,7 @@ static void open_pipeline(struct pool *pool)
     struct error err = {0};
     pipeline.pool = pool;
     pipeline.embedder = embedder_create("hash", &err);
-    pipeline.listener = (struct vault_listener){on_written, on_deleted, NULL};
+    pipeline.listener = (struct vault_listener){on_written, on_deleted, NULL, NULL};
     snprintf(root, sizeof(root), "/tmp/tekup-sync-XXXXXX");
     cr_assert_not_null(mkdtemp(root));
 }

@@ -135,7 +135,12 @@ static int see_embedding(void *arg, int64_t id, const char *document_id, const f
 static int read_all(struct pool *pool, const char *model, struct mirror *mirror, struct error *err)
 {
     const struct vault_reader reader = {see_document, see_embedding, mirror};
-    return vault_read_all(pool, model, &reader, err);
+    char *position;
+    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
+    const int rc = conn != NULL ? vault_read_all(conn, model, &reader, &position, err) : -1;
+    if (rc == 0) free(position);
+    pool_release(pool, conn);
+    return rc;
 }
 
 Test(vault_sync, reads_everything_for_the_mirror)
@@ -228,7 +233,11 @@ Test(vault_sync, reads_the_vault_as_it_stood_at_one_moment)
     const struct vault_reader reader = {delete_meanwhile, count_embedding, &race};
     put_simple(race.pool, "a", "aa", 2, 1, NULL);
     put_simple(race.pool, "b", "bb", 2, 1, NULL);
-    cr_assert_eq(vault_read_all(race.pool, "m1", &reader, &err), 0, "%s", err.message);
+    char *position;
+    PGconn *conn = pool_lease(race.pool, POOL_WAIT_MS, &err);
+    cr_assert_eq(vault_read_all(conn, "m1", &reader, &position, &err), 0, "%s", err.message);
+    pool_release(race.pool, conn);
+    free(position);
     cr_expect_eq(race.mirror.documents, 2);
     cr_expect_eq(race.mirror.embeddings, 4, "they were there when it began");
     cr_expect_eq(count(race.pool).documents, 0);
@@ -266,7 +275,8 @@ Test(vault_sync, survives_a_truncate_that_starts_the_numbers_again)
     fixture_run(conn, sql);
     cr_assert_eq(read_all(pool, "m2", &mirror, &err), 0, "%s", err.message);
     cr_expect_eq(mirror.embeddings, 1);
-    cr_expect_eq(count(pool).chunks, 2, "reading all has swept the rest away");
+    cr_assert_eq(vault_sweep_chunks(pool, &err), 0, "%s", err.message);
+    cr_expect_eq(count(pool).chunks, 2, "the rest is swept away");
     PQfinish(conn);
     pool_free(pool);
 }

@@ -2,9 +2,12 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/base/log.h"
+#include "tools/tekupd/follower.h"
 #include "tools/tekupd/http_error.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/query.h"
+
+#include <stdlib.h>
 
 enum lane { ON_LOOP, SEARCHERS, CLERKS };
 
@@ -75,10 +78,31 @@ void api_fail(struct daemon *daemon, struct http_request *request, const struct 
     http_respond_error(request, err);
 }
 
-void api_fail_write(struct daemon *daemon, struct http_request *request, const struct error *err)
+struct settled {
+    struct http_request *request;
+    int status;
+    struct buffer body;
+};
+
+static void respond_settled(void *arg, bool applied)
 {
-    if (err->code == ERR_UNAVAILABLE) keeper_doubt(daemon->keeper);
-    api_fail(daemon, request, err);
+    struct settled *settled = arg;
+    (void)applied; /* PostgreSQL has it; the index will, as soon as it can be asked again */
+    http_respond(settled->request, settled->status, &settled->body);
+    free(settled);
+}
+
+void api_respond_written(struct daemon *daemon, struct http_request *request, const char *document,
+                         int status, struct buffer *body)
+{
+    struct settled *settled = daemon->follower != NULL ? malloc(sizeof(*settled)) : NULL;
+    if (settled == NULL) {
+        http_respond(request, status, body);
+        return;
+    }
+    *settled = (struct settled){request, status, *body};
+    *body = (struct buffer){0};
+    follower_settle(daemon->follower, document, respond_settled, settled);
 }
 
 int api_no_query(struct http_request *request, struct error *err)

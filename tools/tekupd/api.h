@@ -56,9 +56,10 @@ void api_status(struct daemon *daemon, struct http_request *request);
  */
 void api_fail(struct daemon *daemon, struct http_request *request, const struct error *err);
 
-/* As api_fail, for a write: when PostgreSQL was away, nobody knows whether it has been committed.
- */
-void api_fail_write(struct daemon *daemon, struct http_request *request, const struct error *err);
+/* Answers a write that has been committed, as soon as searches find what it wrote: this document,
+ * or with NULL all of it. Does not wait for that. The body is taken over. */
+void api_respond_written(struct daemon *daemon, struct http_request *request, const char *document,
+                         int status, struct buffer *body);
 
 /* The body of a request that takes no parameters, as json_body_parse has it. */
 int api_read_body(struct http_request *request, const char *const *known, const char *const *cut,

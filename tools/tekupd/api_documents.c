@@ -121,8 +121,8 @@ void api_documents_get_by_path(struct daemon *daemon, struct http_request *reque
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-static void respond_written(struct http_request *request, const struct write_result *result,
-                            const struct ingest_counts *counts)
+static void respond_written(struct daemon *daemon, struct http_request *request,
+                            const struct write_result *result, const struct ingest_counts *counts)
 {
     struct buffer body = {0};
     json_put_open(&body, '{');
@@ -132,7 +132,7 @@ static void respond_written(struct http_request *request, const struct write_res
     json_field_integer(&body, "embedded", (int64_t)counts->embedded);
     json_field_integer(&body, "reused", (int64_t)counts->reused);
     json_put_close(&body, '}');
-    http_respond(request, result->created ? 201 : 200, &body);
+    api_respond_written(daemon, request, result->document_id, result->created ? 201 : 200, &body);
 }
 
 enum { EMBEDDING, METADATA, CUTS };
@@ -172,9 +172,9 @@ void api_documents_put(struct daemon *daemon, struct http_request *request)
     if (api_read_body(request, known, cut, slices, &root, &err) != 0 ||
         read_input(root, slices, &metadata, embedding, &input, &err) != 0 ||
         pipeline_put(&daemon->pipeline, &input, &result, &counts, &err) != 0)
-        api_fail_write(daemon, request, &err);
+        api_fail(daemon, request, &err);
     else
-        respond_written(request, &result, &counts);
+        respond_written(daemon, request, &result, &counts);
     write_result_free(&result);
     free(metadata);
     json_decref(root);
@@ -187,14 +187,14 @@ static void delete_document(struct daemon *daemon, struct http_request *request,
     char copy[DOCUMENT_ID_SIZE];
     snprintf(copy, sizeof(copy), "%s", id); /* the request is gone once it is answered */
     if (pipeline_delete(&daemon->pipeline, id, &err) != 0) {
-        api_fail_write(daemon, request, &err);
+        api_fail(daemon, request, &err);
         return;
     }
     json_put_open(&body, '{');
     json_field_text(&body, "id", copy);
     json_field_boolean(&body, "deleted", true);
     json_put_close(&body, '}');
-    http_respond(request, 200, &body);
+    api_respond_written(daemon, request, copy, 200, &body);
 }
 
 void api_documents_delete(struct daemon *daemon, struct http_request *request)

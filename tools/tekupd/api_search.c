@@ -37,6 +37,7 @@ struct search {
 struct job {
     struct daemon *daemon;
     struct http_request *request;
+    struct replica *replica; /* that was searched: the names of the hits are its own */
     bool batch;
     size_t count;
     struct search *searches;
@@ -59,6 +60,7 @@ static void job_free(struct job *job)
 {
     if (job == NULL) return;
     for (size_t i = 0; i < job->count; i++) search_free(&job->searches[i]);
+    replica_release(job->replica);
     free(job->searches);
     free(job);
 }
@@ -237,31 +239,34 @@ static void fetch(void *arg)
 
 /* ---- Searching ------------------------------------------------------------------------------- */
 
-static void search_one(struct daemon *daemon, struct search *search)
+static void search_one(struct daemon *daemon, struct replica *replica, struct search *search)
 {
     struct search_request *wanted = &search->wanted;
     struct catalog_filter filter;
     if (search->err.code != ERR_NONE) return;
-    if (!mirror_is_ready(daemon->mirror)) {
+    if (replica == NULL) {
         error_set(&search->err, ERR_UNAVAILABLE, NULL, "the index is still loading");
         return;
     }
-    if (catalog_narrow(mirror_catalog(daemon->mirror), wanted->source, wanted->repository,
+    if (catalog_narrow(replica_catalog(replica), wanted->source, wanted->repository,
                        wanted->path_prefix, search->matching, search->match_count, &filter,
                        &search->err) != 0)
         return;
-    const struct mirror_query query = {.vector = wanted->vector,
-                                       .limit = wanted->limit,
-                                       .ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
-                                       .threshold = wanted->threshold,
-                                       .filter = &filter};
-    mirror_search(daemon->mirror, &query, &search->hits, &search->found, &search->err);
+    const struct replica_query query = {.vector = wanted->vector,
+                                        .limit = wanted->limit,
+                                        .ef =
+                                            wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
+                                        .threshold = wanted->threshold,
+                                        .filter = &filter};
+    replica_search(replica, &query, &search->hits, &search->found, &search->err);
     catalog_filter_free(&filter);
 }
 
 static void search_all(struct job *job)
 {
-    for (size_t i = 0; i < job->count; i++) search_one(job->daemon, &job->searches[i]);
+    job->replica = mirror_use(&job->daemon->mirror);
+    for (size_t i = 0; i < job->count; i++)
+        search_one(job->daemon, job->replica, &job->searches[i]);
 }
 
 static bool any_wants_texts(const struct job *job)
@@ -368,7 +373,7 @@ static void search_database(void *arg)
 
 static void begin(struct job *job)
 {
-    const bool in_database = job->daemon->mirror == NULL;
+    const bool in_database = job->daemon->follower == NULL;
     bool matching = false;
     for (size_t i = 0; i < job->count; i++)
         matching = matching || job->searches[i].wanted.metadata != NULL;
@@ -398,7 +403,7 @@ static struct job *job_create(struct daemon *daemon, struct http_request *reques
         free(searches);
         return NULL;
     }
-    *job = (struct job){daemon, request, batch, count, searches};
+    *job = (struct job){daemon, request, NULL, batch, count, searches};
     return job;
 }
 

@@ -196,8 +196,6 @@ static int delete_source(struct daemon *daemon, const char *source, const char *
     if (documents) {
         if (vault_delete_repository(daemon->pool, source, repository, deleted, &result, err) != 0)
             return -1;
-        if (daemon->mirror != NULL)
-            mirror_repository_deleted(daemon->mirror, source, repository, &result);
         write_result_free(&result);
     }
     return sources_delete(daemon->pool, source, repository, err);
@@ -214,14 +212,14 @@ void api_sources_delete(struct daemon *daemon, struct http_request *request)
         query_boolean(&query, "documents", &documents, &err) != 0 ||
         delete_source(daemon, query_get(&query, "source"), query_get(&query, "repository"),
                       documents, &deleted, &err) != 0) {
-        api_fail_write(daemon, request, &err);
+        api_fail(daemon, request, &err);
     } else {
         struct buffer body = {0};
         json_put_open(&body, '{');
         json_field_boolean(&body, "deleted", true);
         json_field_integer(&body, "documents", (int64_t)deleted);
         json_put_close(&body, '}');
-        http_respond(request, 200, &body);
+        api_respond_written(daemon, request, NULL, 200, &body);
     }
     query_free(&query);
 }

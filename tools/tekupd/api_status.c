@@ -3,6 +3,7 @@
 
 #include "storage/vault_search.h"
 #include "tools/tekupd/active.h"
+#include "tools/tekupd/follower.h"
 #include "tools/tekupd/json_write.h"
 
 #include <unistd.h>
@@ -30,28 +31,54 @@ void api_readyz(struct daemon *daemon, struct http_request *request)
     http_respond(request, ready ? 200 : 503, &body);
 }
 
+static void put_follower(struct buffer *body, const struct follower_report *report)
+{
+    json_put_key(body, "follower");
+    json_put_open(body, '{');
+    json_field_text(body, "state", follower_state_name(report->state));
+    json_field_text(body, "reason", report->reason[0] != '\0' ? report->reason : NULL);
+    json_field_integer(body, "applied", (int64_t)report->applied);
+    json_put_key(body, "loading");
+    if (report->state == FOLLOWER_LOADING) {
+        json_put_open(body, '{');
+        json_field_integer(body, "documents", (int64_t)report->documents);
+        json_field_integer(body, "embeddings", (int64_t)report->embeddings);
+        json_field_integer(body, "ofDocuments", (int64_t)report->all_documents);
+        json_field_integer(body, "ofEmbeddings", (int64_t)report->all_embeddings);
+        json_put_close(body, '}');
+    } else {
+        json_put_null(body);
+    }
+    json_put_close(body, '}');
+}
+
 static void put_index(struct daemon *daemon, struct buffer *body)
 {
-    struct mirror_stats stats;
+    struct follower_report report;
+    struct replica_stats stats = {.index.kernel = ""};
     const size_t ef = atomic_load(&daemon->ef);
     json_put_key(body, "index");
-    if (daemon->mirror == NULL) {
+    if (daemon->follower == NULL) {
         json_put_null(body);
         return;
     }
-    mirror_get_stats(daemon->mirror, &stats);
+    struct replica *replica = mirror_use(&daemon->mirror);
+    if (replica != NULL) replica_get_stats(replica, &stats);
+    replica_release(replica);
+    follower_get(daemon->follower, &report);
     json_put_open(body, '{');
     json_field_integer(body, "vectors", (int64_t)stats.index.count);
     json_field_integer(body, "documents", (int64_t)stats.catalog.documents);
     json_field_integer(body, "bytes", (int64_t)(stats.index.bytes + stats.catalog.bytes));
     json_field_integer(body, "layers", stats.index.layers);
     json_field_number(body, "meanNeighbours", stats.index.mean_neighbours, 4);
-    json_field_text(body, "kernel", stats.index.kernel);
+    json_field_text(body, "kernel", *stats.index.kernel != '\0' ? stats.index.kernel : NULL);
     json_field_integer(body, "ef", ef > 0 ? (int64_t)ef : stats.index.ef_search);
     json_field_integer(body, "searches", (int64_t)stats.index.searches);
-    json_field_boolean(body, "loaded", stats.ready);
-    json_field_number(body, "loadSeconds", stats.load_seconds, 4);
+    json_field_boolean(body, "loaded", report.answering);
+    json_field_number(body, "loadSeconds", report.load_seconds, 4);
     json_put_close(body, '}');
+    put_follower(body, &report);
 }
 
 /* approximate: whether the database has an index that searches may go by; null where searches are
@@ -63,7 +90,7 @@ static void put_search(struct daemon *daemon, struct buffer *body)
     json_put_open(body, '{');
     json_field_text(body, "backend", daemon->config.search_backend);
     json_put_key(body, "approximate");
-    if (daemon->mirror == NULL && health_get(&daemon->health).connected &&
+    if (daemon->follower == NULL && health_get(&daemon->health).connected &&
         vault_search_index(daemon->pool, &approximate, NULL) == 0)
         json_put_boolean(body, approximate);
     else

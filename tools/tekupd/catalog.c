@@ -136,7 +136,7 @@ static void forget_embedding(struct catalog *catalog, struct entry *document, ui
 }
 
 static struct entry *new_document(struct catalog *catalog, const char *id, const char *source,
-                                  const char *repository, const char *path, uint32_t epoch)
+                                  const char *repository, const char *path)
 {
     struct entry *document = calloc(1, sizeof(*document) + strlen(path) + 1);
     struct repository *home = make_repository(catalog, source, repository);
@@ -146,7 +146,6 @@ static struct entry *new_document(struct catalog *catalog, const char *id, const
     }
     document->repository = home;
     document->serial = catalog->next_serial++;
-    document->epoch = epoch;
     strncpy(document->id, id, sizeof(document->id) - 1);
     strcpy(document->path, path);
     return document;
@@ -213,7 +212,6 @@ static void move_document(struct catalog *catalog, struct entry *old, struct ent
     new->embeddings = old->embeddings;
     new->count = old->count;
     new->room = old->room;
-    if (old->epoch > new->epoch) new->epoch = old->epoch;
     for (uint32_t i = 0; i < new->count; i++)
         id_map_put(catalog->embeddings, new->embeddings[i].embedding,
                    new); /* is there: cannot fail */
@@ -222,8 +220,7 @@ static void move_document(struct catalog *catalog, struct entry *old, struct ent
 }
 
 int catalog_put_document(struct catalog *catalog, const char *id, const char *source,
-                         const char *repository, const char *path, uint32_t epoch,
-                         struct error *err)
+                         const char *repository, const char *path, struct error *err)
 {
     int rc = 0;
     if (strlen(id) >= DOCUMENT_ID_SIZE)
@@ -233,11 +230,9 @@ int catalog_put_document(struct catalog *catalog, const char *id, const char *so
     struct entry *old = catalog_find(catalog, id);
     if (old != NULL && strcmp(old->path, path) == 0 &&
         strcmp(old->repository->name, repository) == 0 &&
-        strcmp(old->repository->source, source) == 0) {
-        if (epoch > old->epoch) old->epoch = epoch;
+        strcmp(old->repository->source, source) == 0)
         goto out;
-    }
-    struct entry *document = new_document(catalog, id, source, repository, path, epoch);
+    struct entry *document = new_document(catalog, id, source, repository, path);
     if (document == NULL) {
         rc = catalog_no_memory(err);
         goto out;
@@ -249,15 +244,11 @@ out:
     return rc;
 }
 
-static bool mark_seen(struct entry *document, int64_t embedding, uint32_t epoch)
+static struct held *find_held(struct entry *document, int64_t embedding)
 {
-    for (uint32_t i = 0; i < document->count; i++) {
-        struct seen *seen = &document->embeddings[i];
-        if (seen->embedding != embedding) continue;
-        if (epoch > seen->epoch) seen->epoch = epoch;
-        return true;
-    }
-    return false;
+    for (uint32_t i = 0; i < document->count; i++)
+        if (document->embeddings[i].embedding == embedding) return &document->embeddings[i];
+    return NULL;
 }
 
 /* The document that an embedding leads to. `lock` is held, so that it stays. */
@@ -270,49 +261,63 @@ static struct entry *owner_of(const struct catalog *catalog, int64_t embedding)
 
 static void forget_of(struct catalog *catalog, struct entry *document, int64_t embedding)
 {
-    for (uint32_t i = 0; i < document->count; i++) {
-        if (document->embeddings[i].embedding != embedding) continue;
-        forget_embedding(catalog, document, i);
-        return;
-    }
+    const struct held *held = find_held(document, embedding);
+    if (held != NULL) forget_embedding(catalog, document, (uint32_t)(held - document->embeddings));
 }
 
 static int add_embedding(struct catalog *catalog, struct entry *document, int64_t embedding,
-                         uint32_t epoch, struct error *err)
+                         uint64_t hash, struct error *err)
 {
     if (document->count == document->room) {
         const uint32_t room = document->room > 0 ? document->room * 2 : 2;
-        struct seen *grown = realloc(document->embeddings, room * sizeof(*grown));
+        struct held *grown = realloc(document->embeddings, room * sizeof(*grown));
         if (grown == NULL) return catalog_no_memory(err);
         document->embeddings = grown;
         document->room = room;
     }
     if (id_map_put(catalog->embeddings, embedding, document) != 0) return catalog_no_memory(err);
-    document->embeddings[document->count++] = (struct seen){embedding, epoch};
+    document->embeddings[document->count++] = (struct held){embedding, hash};
     document->repository->embeddings++;
     atomic_fetch_add(&catalog->embedding_count, 1);
     return 0;
 }
 
-int catalog_put_embedding(struct catalog *catalog, int64_t embedding, const char *document_id,
-                          uint32_t epoch, bool *known, struct error *err)
+/* One that belongs to another document now. Nothing fails half way: its place in the table is
+ * there already. */
+static int move_embedding(struct catalog *catalog, struct entry *from, struct entry *to,
+                          int64_t embedding, uint64_t hash, enum catalog_had *had,
+                          struct error *err)
 {
-    int rc;
-    bool seen = false;
+    const bool same = find_held(from, embedding)->hash == hash;
+    if (add_embedding(catalog, to, embedding, hash, err) != 0) return -1;
+    const struct held *held = find_held(from, embedding);
+    from->embeddings[held - from->embeddings] = from->embeddings[--from->count];
+    from->repository->embeddings--;
+    atomic_fetch_sub(&catalog->embedding_count, 1);
+    *had = same ? CATALOG_SAME : CATALOG_OTHER;
+    return 0;
+}
+
+int catalog_put_embedding(struct catalog *catalog, int64_t embedding, const char *document_id,
+                          uint64_t hash, enum catalog_had *had, struct error *err)
+{
+    int rc = 0;
     pthread_rwlock_wrlock(&catalog->lock);
     struct entry *document = catalog_find(catalog, document_id);
     struct entry *owner = owner_of(catalog, embedding);
     if (document == NULL) {
         rc = error_set(err, ERR_NOT_FOUND, NULL, "no document '%s'", document_id);
     } else if (owner == document) {
-        seen = mark_seen(document, embedding, epoch);
-        rc = 0;
+        struct held *held = find_held(document, embedding);
+        *had = held->hash == hash ? CATALOG_SAME : CATALOG_OTHER;
+        held->hash = hash;
+    } else if (owner != NULL) {
+        rc = move_embedding(catalog, owner, document, embedding, hash, had, err);
     } else {
-        if (owner != NULL) forget_of(catalog, owner, embedding);
-        rc = add_embedding(catalog, document, embedding, epoch, err);
+        *had = CATALOG_NEW;
+        rc = add_embedding(catalog, document, embedding, hash, err);
     }
     pthread_rwlock_unlock(&catalog->lock);
-    if (known != NULL) *known = seen;
     return rc;
 }
 
@@ -324,102 +329,82 @@ void catalog_remove_embedding(struct catalog *catalog, int64_t embedding)
     pthread_rwlock_unlock(&catalog->lock);
 }
 
-/* Ids that are to be handed out, counted first so that nothing can fail half way. */
-struct ids {
-    int64_t *list;
-    size_t count;
-};
-
-static int ids_begin(struct ids *ids, size_t room, struct error *err)
+/* The ids of a document's embeddings, for the caller. */
+static int copy_embeddings(const struct entry *document, int64_t **embeddings, size_t *count,
+                           struct error *err)
 {
-    ids->count = 0;
-    ids->list = malloc((room > 0 ? room : 1) * sizeof(*ids->list));
-    return ids->list != NULL ? 0 : catalog_no_memory(err);
-}
-
-static bool is_stale(const struct entry *document, const struct seen *seen, uint32_t epoch)
-{
-    return document->epoch < epoch || seen->epoch < epoch;
+    const size_t room = document != NULL ? document->count : 0;
+    *count = 0;
+    *embeddings = malloc((room > 0 ? room : 1) * sizeof(**embeddings));
+    if (*embeddings == NULL) return catalog_no_memory(err);
+    for (size_t i = 0; i < room; i++) (*embeddings)[(*count)++] = document->embeddings[i].embedding;
+    return 0;
 }
 
 int catalog_remove_document(struct catalog *catalog, const char *id, int64_t **embeddings,
                             size_t *count, struct error *err)
 {
-    struct ids ids = {NULL, 0};
     pthread_rwlock_wrlock(&catalog->lock);
     struct entry *document = catalog_find(catalog, id);
-    int rc = ids_begin(&ids, document != NULL ? document->count : 0, err);
-    if (rc == 0 && document != NULL) {
-        for (uint32_t i = 0; i < document->count; i++)
-            ids.list[ids.count++] = document->embeddings[i].embedding;
-        drop_document(catalog, document);
-    }
+    const int rc = copy_embeddings(document, embeddings, count, err);
+    if (rc == 0 && document != NULL) drop_document(catalog, document);
     pthread_rwlock_unlock(&catalog->lock);
-    *embeddings = ids.list;
-    *count = ids.count;
     return rc;
 }
 
-static size_t count_stale(const struct catalog *catalog, uint32_t epoch)
+int catalog_embeddings_of(const struct catalog *catalog, const char *id, int64_t **embeddings,
+                          size_t *count, struct error *err)
 {
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    const int rc = copy_embeddings(catalog_find(catalog, id), embeddings, count, err);
+    pthread_rwlock_unlock(lock);
+    return rc;
+}
+
+size_t catalog_walk(const struct catalog *catalog, size_t *from, char (*ids)[DOCUMENT_ID_SIZE],
+                    size_t most)
+{
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
     size_t count = 0;
-    for (size_t i = 0; i < catalog->bucket_count; i++) {
-        for (const struct entry *document = catalog->buckets[i]; document != NULL;
-             document = document->next) {
-            for (uint32_t j = 0; j < document->count; j++)
-                count += is_stale(document, &document->embeddings[j], epoch);
-        }
+    pthread_rwlock_rdlock(lock);
+    for (; *from < catalog->bucket_count; (*from)++) {
+        size_t length = 0;
+        const struct entry *document = catalog->buckets[*from];
+        for (const struct entry *at = document; at != NULL; at = at->next) length++;
+        if (count > 0 && count + length > most) break;
+        for (; document != NULL && count < most; document = document->next)
+            memcpy(ids[count++], document->id, DOCUMENT_ID_SIZE);
     }
+    pthread_rwlock_unlock(lock);
     return count;
 }
 
-static void remove_stale_of(struct catalog *catalog, struct entry *document, uint32_t epoch,
-                            struct ids *ids)
+bool catalog_look_up(const struct catalog *catalog, int64_t embedding, uint64_t *hash,
+                     char document[DOCUMENT_ID_SIZE])
 {
-    for (uint32_t j = document->count; j > 0; j--) {
-        if (!is_stale(document, &document->embeddings[j - 1], epoch)) continue;
-        ids->list[ids->count++] = document->embeddings[j - 1].embedding;
-        forget_embedding(catalog, document, j - 1);
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    struct entry *owner = owner_of(catalog, embedding);
+    if (owner != NULL) {
+        *hash = find_held(owner, embedding)->hash;
+        memcpy(document, owner->id, DOCUMENT_ID_SIZE);
     }
-    if (document->epoch < epoch) drop_document(catalog, document);
+    pthread_rwlock_unlock(lock);
+    return owner != NULL;
 }
 
-int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings,
-                         size_t *count, struct error *err)
+bool catalog_place(const struct catalog *catalog, const char *id, struct buffer *place)
 {
-    struct ids ids = {NULL, 0};
-    pthread_rwlock_wrlock(&catalog->lock);
-    const int rc = ids_begin(&ids, count_stale(catalog, epoch), err);
-    for (size_t i = 0; i < catalog->bucket_count && rc == 0; i++) {
-        struct entry *next;
-        for (struct entry *document = catalog->buckets[i]; document != NULL; document = next) {
-            next = document->next;
-            remove_stale_of(catalog, document, epoch, &ids);
-        }
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    const struct entry *document = catalog_find(catalog, id);
+    if (document != NULL) {
+        buffer_append(place, document->repository->source,
+                      strlen(document->repository->source) + 1);
+        buffer_append(place, document->repository->name, strlen(document->repository->name) + 1);
+        buffer_append(place, document->path, strlen(document->path) + 1);
     }
-    pthread_rwlock_unlock(&catalog->lock);
-    *embeddings = ids.list;
-    *count = ids.count;
-    return rc;
-}
-
-void catalog_remove_if_empty(struct catalog *catalog, const char *id)
-{
-    pthread_rwlock_wrlock(&catalog->lock);
-    struct entry *document = catalog_find(catalog, id);
-    if (document != NULL && document->count == 0) drop_document(catalog, document);
-    pthread_rwlock_unlock(&catalog->lock);
-}
-
-void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository)
-{
-    pthread_rwlock_wrlock(&catalog->lock);
-    struct repository *home = find_repository(catalog, source, repository);
-    struct entry *next;
-    for (struct entry *document = home != NULL ? home->first : NULL; document != NULL;
-         document = next) {
-        next = document->after;
-        if (document->count == 0) drop_document(catalog, document);
-    }
-    pthread_rwlock_unlock(&catalog->lock);
+    pthread_rwlock_unlock(lock);
+    return document != NULL;
 }

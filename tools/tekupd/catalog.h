@@ -8,6 +8,7 @@
 #ifndef TEKUPD_CATALOG_H
 #define TEKUPD_CATALOG_H
 
+#include "storage/base/buffer.h"
 #include "storage/base/error.h"
 #include "storage/vault.h"
 
@@ -21,44 +22,55 @@ struct catalog;
 struct catalog *catalog_create(void); /* NULL when memory ran out */
 void catalog_free(struct catalog *catalog);
 
-/* ---- Writing. Every entry carries the epoch it was last seen in, for catalog_remove_stale(). ----
- */
+/* ---- Writing ---- */
 
-/* Adds a document, or moves the one with this id to another place. */
+/* Adds a document, or moves the one with this id to another place. Errors: ERR_INVALID for an id
+ * that is longer than any that tekupdb or Prisma gives. */
 int catalog_put_document(struct catalog *catalog, const char *id, const char *source,
-                         const char *repository, const char *path, uint32_t epoch,
-                         struct error *err);
+                         const char *repository, const char *path, struct error *err);
 
-/* Adds an embedding to a document, or marks the one that is there as seen; *known (may be NULL)
- * says which. Errors: ERR_NOT_FOUND where there is no such document. */
+enum catalog_had { CATALOG_NEW, CATALOG_SAME, CATALOG_OTHER };
+
+/* Adds an embedding to a document, with a hash of its vector; *had says whether it was there with
+ * the same hash or another one. Errors: ERR_NOT_FOUND where there is no such document. */
 int catalog_put_embedding(struct catalog *catalog, int64_t embedding, const char *document_id,
-                          uint32_t epoch, bool *known, struct error *err);
+                          uint64_t hash, enum catalog_had *had, struct error *err);
 
 void catalog_remove_embedding(struct catalog *catalog, int64_t embedding);
 
-/* A document with the embeddings that it still has, or everything that was not seen since before
- * `epoch`. The ids of the embeddings go to *embeddings, which the caller frees. When memory runs
- * out nothing is removed. */
+/* Removes a document with the embeddings that it still has, whose ids go to *embeddings (the
+ * caller's to free). When memory runs out nothing is removed. */
 int catalog_remove_document(struct catalog *catalog, const char *id, int64_t **embeddings,
                             size_t *count, struct error *err);
-int catalog_remove_stale(struct catalog *catalog, uint32_t epoch, int64_t **embeddings,
-                         size_t *count, struct error *err);
-
-/* Removes the document if it has no embedding. */
-void catalog_remove_if_empty(struct catalog *catalog, const char *id);
-
-/* Removes the documents of a repository that have no embedding left. */
-void catalog_remove_empty(struct catalog *catalog, const char *source, const char *repository);
 
 /* ---- Reading ---- */
 
 /* Whether there is such an embedding. */
 bool catalog_knows(const struct catalog *catalog, int64_t embedding);
 
+/* The same, with its hash and its document. */
+bool catalog_look_up(const struct catalog *catalog, int64_t embedding, uint64_t *hash,
+                     char document[DOCUMENT_ID_SIZE]);
+
+/* Appends source, repository and path of a document, each with a NUL. Returns whether there is one.
+ */
+bool catalog_place(const struct catalog *catalog, const char *id, struct buffer *place);
+
+/* The embeddings of a document, none where there is no such; the caller frees *embeddings. */
+int catalog_embeddings_of(const struct catalog *catalog, const char *id, int64_t **embeddings,
+                          size_t *count, struct error *err);
+
+/* Ids of documents, at most `most`, 0 at the end. *from starts as 0. Documents that stay from the
+ * first call to the last are all given, as long as none is added meanwhile. */
+size_t catalog_walk(const struct catalog *catalog, size_t *from, char (*ids)[DOCUMENT_ID_SIZE],
+                    size_t most);
+
 struct catalog_counts {
     size_t documents, embeddings, bytes;
 };
 void catalog_count(const struct catalog *catalog, struct catalog_counts *counts);
+
+/* ---- Filters and hits ---- */
 
 /* What a search is narrowed to. Made by catalog_narrow, released by catalog_filter_free. */
 struct catalog_filter {

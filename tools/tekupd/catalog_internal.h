@@ -26,9 +26,9 @@ struct repository {
     struct repository *next; /* in its bucket */
 };
 
-struct seen {
+struct held {
     int64_t embedding;
-    uint32_t epoch;
+    uint64_t hash; /* of the vector as PostgreSQL has it */
 };
 
 struct entry {
@@ -36,9 +36,8 @@ struct entry {
     struct repository *repository;
     struct entry *next;           /* in its bucket */
     struct entry *before, *after; /* in its repository */
-    struct seen *embeddings;
+    struct held *embeddings;
     uint32_t count, room;
-    uint32_t epoch;
     char id[DOCUMENT_ID_SIZE];
     char path[];
 };

@@ -24,7 +24,7 @@ void catalog_count(const struct catalog *catalog, struct catalog_counts *counts)
     counts->bytes =
         sizeof(*catalog) + atomic_load(&catalog->bytes) +
         counts->documents * sizeof(struct entry *) +
-        counts->embeddings * (sizeof(struct seen) + 2 * sizeof(void *) + 2 * sizeof(int64_t));
+        counts->embeddings * (sizeof(struct held) + 2 * sizeof(void *) + 2 * sizeof(int64_t));
 }
 
 static bool repository_passes(const struct repository *repository,

@@ -2,6 +2,7 @@
 
 #include "storage/base/log.h"
 #include "tools/tekupd/api.h"
+#include "tools/tekupd/follower.h"
 #include "tools/tekupd/keeper.h"
 
 #include <stdio.h>
@@ -56,21 +57,48 @@ static int open_pipeline(struct daemon *daemon, struct error *err)
     return 0;
 }
 
-static int open_mirror(struct daemon *daemon, struct error *err)
+/* What is wrong with the vault or the index from the start will not pass by itself. */
+static void cannot_follow(void *arg, const struct error *err)
+{
+    struct daemon *daemon = arg;
+    log_error("daemon.failed", "error=%s", log_quote(err->message));
+    daemon->failed(daemon->failed_arg);
+}
+
+static void say_ready(void *arg)
+{
+    const struct config *config = &((struct daemon *)arg)->config;
+    log_info("daemon.ready", "run=%s data=%s", log_quote(config->run), log_quote(config->data));
+}
+
+static void settle(void *arg)
+{
+    follower_wait(((struct daemon *)arg)->follower);
+}
+
+static int open_follower(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
-    tk_index_options options;
+    struct follower_options options = {
+        .pool = daemon->pool,
+        .mirror = &daemon->mirror,
+        .model = embedder_model(daemon->embedder),
+        .data = config->data,
+        .ready = say_ready,
+        .failed = cannot_follow,
+        .arg = daemon,
+    };
     atomic_store(&daemon->ef, (size_t)config->index_ef);
     if (strcmp(config->search_backend, "postgres") == 0) return 0;
-    tk_index_options_init(&options);
-    options.dim = EMBEDDING_DIM;
+    tk_index_options_init(&options.index);
+    options.index.dim = EMBEDDING_DIM;
     if (config->index_max_neighbours > 0)
-        options.max_neighbours = (uint32_t)config->index_max_neighbours;
+        options.index.max_neighbours = (uint32_t)config->index_max_neighbours;
     if (config->index_ef_construction > 0)
-        options.ef_construction = (uint32_t)config->index_ef_construction;
-    daemon->mirror = mirror_create(&options, embedder_model(daemon->embedder), err);
-    if (daemon->mirror == NULL) return -1;
-    daemon->pipeline.listener = mirror_listener(daemon->mirror);
+        options.index.ef_construction = (uint32_t)config->index_ef_construction;
+    daemon->follower = follower_create(&options, err);
+    if (daemon->follower == NULL) return -1;
+    daemon->pipeline.listener = (struct vault_listener){.settle = settle, .arg = daemon};
     return 0;
 }
 
@@ -121,11 +149,13 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data, open_database, open_pipeline, open_mirror, open_workers, open_keeper, open_http};
+        open_data,    open_database, open_pipeline, open_follower,
+        open_workers, open_keeper,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
     health_init(&daemon->health);
+    mirror_init(&daemon->mirror);
     raise_descriptor_limit();
     log_info("daemon.start", "version=%s pid=%ld run=%s data=%s config=%s", TEKUP_VERSION,
              (long)getpid(), log_quote(daemon->config.run), log_quote(daemon->config.data),
@@ -144,7 +174,6 @@ void daemon_stop(struct daemon *daemon)
 {
     struct error err = {0};
     log_info("daemon.stopping", "pid=%ld", (long)getpid());
-    if (daemon->mirror != NULL) mirror_stop(daemon->mirror);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     if (daemon->http != NULL) {
@@ -160,7 +189,8 @@ void daemon_stop(struct daemon *daemon)
     keeper_free(daemon->keeper);
     struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
     if (syncer != NULL) syncer_free(syncer);
-    mirror_free(daemon->mirror);
+    follower_free(daemon->follower);
+    mirror_destroy(&daemon->mirror);
     if (daemon->embedder != NULL) embedder_free(daemon->embedder);
     pool_free(daemon->pool);
     if (daemon->cluster != NULL && cluster_close(daemon->cluster, &err) != 0)
@@ -196,12 +226,15 @@ void daemon_reconfigure(struct daemon *daemon, const struct config *config)
 bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size)
 {
     const struct health_report health = health_get(&daemon->health);
-    const bool in_memory = daemon->mirror != NULL;
-    *loading = in_memory ? !mirror_is_ready(daemon->mirror) : !health.migrated;
-    snprintf(reason, reason_size, "%s",
-             !health.connected && health.reason[0] != '\0' ? health.reason
-             : !*loading                                   ? ""
-             : in_memory                                   ? "the index is still loading"
-                                                           : "the database is not looked at yet");
-    return !*loading && health.connected;
+    bool following = true;
+    *reason = '\0';
+    if (daemon->follower != NULL) {
+        following = follower_is_ready(daemon->follower, loading, reason, reason_size);
+    } else {
+        *loading = !health.migrated;
+        if (*loading) snprintf(reason, reason_size, "the database is not looked at yet");
+    }
+    if (!health.connected && health.reason[0] != '\0')
+        snprintf(reason, reason_size, "%s", health.reason);
+    return !*loading && following && health.connected;
 }

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <time.h>
 
+struct follower;
 struct keeper;
 
 struct daemon {
@@ -34,7 +35,8 @@ struct daemon {
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
     struct embedder *embedder;
-    struct mirror *mirror; /* NULL with search.backend = postgres */
+    struct mirror mirror;
+    struct follower *follower; /* of the mirror; NULL with search.backend = postgres */
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */

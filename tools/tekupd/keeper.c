@@ -2,8 +2,8 @@
 
 #include "storage/base/log.h"
 #include "storage/sources.h"
-#include "tools/tekupd/active.h"
 #include "tools/tekupd/daemon.h"
+#include "tools/tekupd/follower.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,20 +12,14 @@
 
 enum { RETRY_S = 1, LOOK_S = 5, LEASE_MS = 2000 };
 
-/* How long a lost connection, and a write, count as recent. */
-enum { LOSS_S = 60, WRITE_S = 600 };
-
-/* `lock` protects woken, doubtful and stopping; `changed` is signalled for all of them. */
+/* `lock` protects woken and stopping; `changed` is signalled for both. */
 struct keeper {
     struct daemon *daemon;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool woken, doubtful, stopping;
+    bool woken, stopping;
     bool joined; /* keeper_stop's own */
-    /* The thread's own. */
-    unsigned long long losses; /* of the pool, at the last look */
-    double loss_s, sync_s;     /* when there was a new one; when a sync was last seen */
 };
 
 /* Waits for the time to pass or to be woken. Returns whether to go on. */
@@ -98,7 +92,7 @@ static int look(struct daemon *daemon, struct error *err)
 static int check_backend(const struct daemon *daemon, const struct migration_result *schema,
                          struct error *err)
 {
-    if (daemon->mirror != NULL || schema->pgvector) return 0;
+    if (daemon->follower != NULL || schema->pgvector) return 0;
     return error_set(err, ERR_INVALID, "search.backend",
                      "search.backend = postgres needs embeddings of pgvector's type vector(1536), "
                      "and those of this database are real[]: it was made without the extension; "
@@ -127,17 +121,6 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
     return 0;
 }
 
-static int load(struct daemon *daemon, struct error *err)
-{
-    struct mirror_stats stats;
-    if (daemon->mirror == NULL) return 0;
-    if (mirror_load(daemon->mirror, daemon->pool, err) != 0) return -1;
-    mirror_get_stats(daemon->mirror, &stats);
-    log_info("mirror.loaded", "documents=%zu embeddings=%zu skipped=%zu seconds=%.2f",
-             stats.catalog.documents, stats.catalog.embeddings, stats.skipped, stats.load_seconds);
-    return 0;
-}
-
 /* Does one step of coming up until it succeeds. Returns -1 when it never will, or is to stop. */
 static int insist(struct keeper *keeper, int (*step)(struct daemon *, struct error *))
 {
@@ -159,67 +142,13 @@ static int insist(struct keeper *keeper, int (*step)(struct daemon *, struct err
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-/* Connections that died and those that could not be made, ever. */
-static unsigned long long count_losses(struct pool *pool)
-{
-    struct pool_stats stats;
-    pool_get_stats(pool, &stats);
-    return stats.failures + stats.opened - (unsigned long long)stats.open;
-}
-
-static bool syncs_are_active(struct daemon *daemon)
-{
-    struct active active;
-    active_get(atomic_load(&daemon->syncer), &active, NULL);
-    const bool any = active.count > 0;
-    active_free(&active);
-    return any;
-}
-
-/*
- * Whether something may be in the vault that the mirror was not told of: a connection was lost
- * lately, and a call's write failed or documents were being written. Comparing reads the whole
- * vault, so that it is not done for an idle connection that somebody cut.
+/* Orphans cost room and nothing else; a database that does not let go of them is no reason to stop.
  */
-static bool is_in_doubt(struct keeper *keeper)
-{
-    struct daemon *daemon = keeper->daemon;
-    const double time = now();
-    if (daemon->mirror == NULL) return false;
-    const unsigned long long losses = count_losses(daemon->pool);
-    if (losses != keeper->losses) keeper->loss_s = time;
-    keeper->losses = losses;
-    if (syncs_are_active(daemon)) keeper->sync_s = time;
-    const bool lost = keeper->loss_s > 0 && time - keeper->loss_s < LOSS_S;
-    const bool wrote = (keeper->sync_s > 0 && time - keeper->sync_s < WRITE_S) ||
-                       mirror_seconds_since_write(daemon->mirror) < WRITE_S;
-    pthread_mutex_lock(&keeper->lock);
-    const bool doubtful = lost && (keeper->doubtful || wrote);
-    if (!lost) keeper->doubtful = false;
-    pthread_mutex_unlock(&keeper->lock);
-    return doubtful;
-}
-
-/* Compares the mirror with the vault. A loss from now on is a new one. */
-static void compare(struct keeper *keeper)
+static void sweep(struct daemon *daemon)
 {
     struct error err = {0};
-    const double loss_s = keeper->loss_s;
-    pthread_mutex_lock(&keeper->lock);
-    keeper->doubtful = false;
-    pthread_mutex_unlock(&keeper->lock);
-    keeper->loss_s = 0;
-    if (load(keeper->daemon, &err) == 0) return;
-    log_warn("mirror.compare", "error=%s", log_quote(err.message));
-    keeper->loss_s = loss_s;
-    keeper_doubt(keeper);
+    if (vault_sweep_chunks(daemon->pool, &err) != 0)
+        log_warn("vault.sweep_failed", "reason=%s", log_quote(err.message));
 }
 
 static void keep(struct keeper *keeper)
@@ -227,23 +156,25 @@ static void keep(struct keeper *keeper)
     struct daemon *daemon = keeper->daemon;
     do {
         struct error err = {0};
-        const bool doubtful = is_in_doubt(keeper);
-        if (look(daemon, &err) != 0) {
+        const bool was = health_get(&daemon->health).connected;
+        if (look(daemon, &err) != 0)
             health_lost(&daemon->health, &err);
-            continue;
-        }
-        if (doubtful) compare(keeper);
+        else if (!was && daemon->follower != NULL)
+            follower_wake(daemon->follower);
     } while (pause_for(keeper, health_get(&daemon->health).connected ? LOOK_S : RETRY_S));
 }
 
 static void *run(void *arg)
 {
     struct keeper *keeper = arg;
+    struct daemon *daemon = keeper->daemon;
     if (insist(keeper, migrate_and_recover) != 0) return NULL;
-    keeper->losses = count_losses(keeper->daemon->pool);
-    if (insist(keeper, load) != 0) return NULL;
-    log_info("daemon.ready", "run=%s data=%s", log_quote(keeper->daemon->config.run),
-             log_quote(keeper->daemon->config.data));
+    if (daemon->follower != NULL)
+        follower_begin(daemon->follower);
+    else
+        log_info("daemon.ready", "run=%s data=%s", log_quote(daemon->config.run),
+                 log_quote(daemon->config.data));
+    sweep(daemon);
     if (pause_for(keeper, LOOK_S)) keep(keeper);
     return NULL;
 }
@@ -282,11 +213,6 @@ static void signal_keeper(struct keeper *keeper, bool *flag)
 void keeper_wake(struct keeper *keeper)
 {
     signal_keeper(keeper, &keeper->woken);
-}
-
-void keeper_doubt(struct keeper *keeper)
-{
-    signal_keeper(keeper, &keeper->doubtful);
 }
 
 void keeper_stop(struct keeper *keeper)

@@ -1,11 +1,9 @@
 /*
  * keeper.h: the thread that sees to it that the database is there.
  *
- * First it brings the database to this version's schema, starts the syncs and has the mirror
- * loaded, waiting for PostgreSQL as long as that takes. From then on it looks every few seconds
- * whether the connection works, starts the private cluster again when it is gone, and has the
- * mirror compared with the vault when a write may have been committed without the daemon hearing of
- * it.
+ * First it brings the database to this version's schema, starts the syncs and lets the follower
+ * begin, waiting for PostgreSQL as long as that takes. From then on it looks every few seconds
+ * whether the connection works, and starts the private cluster again when it is gone.
  */
 #ifndef TEKUPD_KEEPER_H
 #define TEKUPD_KEEPER_H
@@ -20,11 +18,8 @@ struct keeper *keeper_create(struct daemon *daemon, struct error *err);
 /* Something found PostgreSQL away: look now. */
 void keeper_wake(struct keeper *keeper);
 
-/* A write failed in a way that leaves open whether PostgreSQL has it. */
-void keeper_doubt(struct keeper *keeper);
-
-/* Joins the thread; the daemon's syncer, which it made, stays. It may still be woken and told of
- * doubts, to no effect. NULL is allowed. */
+/* Joins the thread; the daemon's syncer, which it made, stays. It may still be woken, to no effect.
+ * NULL is allowed. */
 void keeper_stop(struct keeper *keeper);
 
 /* Releases it; stops it first where that has not been done. NULL is allowed. */

@@ -1,0 +1,84 @@
+/*
+ * follower.h: the thread that keeps the mirror as PostgreSQL has the vault.
+ *
+ * Once the keeper has brought the database up it reads the vault, catches up with the change feed
+ * and lets searches in. From then on it waits for NOTIFY. When the connection is lost the mirror
+ * stays as it is; the thread connects again, with pauses that grow and differ from those of other
+ * daemons, and goes on from where it was.
+ *
+ * All functions may be called from any thread.
+ */
+#ifndef TEKUPD_FOLLOWER_H
+#define TEKUPD_FOLLOWER_H
+
+#include "storage/base/error.h"
+#include "storage/pool.h"
+#include "tools/tekupd/mirror.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <tekup/index.h>
+
+struct follower;
+
+struct follower_options {
+    struct pool *pool;
+    struct mirror *mirror;
+    tk_index_options index;
+    const char *model;                                  /* these two outlive the follower */
+    const char *data;                                   /* the directory DATA */
+    void (*ready)(void *arg);                           /* searches are let in for the first time */
+    void (*failed)(void *arg, const struct error *err); /* it cannot go on, ever */
+    void *arg;
+};
+
+/* Starts the thread, which waits for follower_begin. */
+struct follower *follower_create(const struct follower_options *options, struct error *err);
+
+/* The database is there and has this version's schema. */
+void follower_begin(struct follower *follower);
+
+/* The database may be there again: no more waiting. */
+void follower_wake(struct follower *follower);
+
+/* Calls done once the mirror has what was committed before this call: this document, or, where it
+ * is NULL, everything. It is called at once while the vault is read, since what is read will have
+ * it, and soon where PostgreSQL is away; `applied` is false then. done runs on the follower's
+ * thread, or on this one before the call returns, and must not wait. */
+void follower_settle(struct follower *follower, const char *document,
+                     void (*done)(void *arg, bool applied), void *arg);
+
+/* The same for everything, waiting for it. */
+void follower_wait(struct follower *follower);
+
+enum follower_state {
+    FOLLOWER_WAITING,  /* for the database to be there for the first time */
+    FOLLOWER_LOADING,  /* reading the vault */
+    FOLLOWER_CATCHING, /* reading what has changed since */
+    FOLLOWER_FOLLOWING,
+    FOLLOWER_AWAY /* PostgreSQL is */
+};
+
+struct follower_report {
+    enum follower_state state;
+    bool answering;             /* searches can be answered */
+    char reason[512];           /* of FOLLOWER_AWAY */
+    unsigned long long applied; /* changes, since the start */
+    double load_seconds;        /* from the beginning of reading until searches were let in */
+    size_t documents, embeddings, all_documents, all_embeddings; /* of the reading that goes on */
+};
+void follower_get(struct follower *follower, struct follower_report *report);
+
+const char *follower_state_name(enum follower_state state);
+
+/* Whether the mirror has what the feed tells; otherwise why not, and whether it has never had it.
+ */
+bool follower_is_ready(struct follower *follower, bool *loading, char *reason, size_t reason_size);
+
+/* Joins the thread; what still waits is done. NULL is allowed. */
+void follower_stop(struct follower *follower);
+
+/* Releases it, stopped before. NULL is allowed. */
+void follower_free(struct follower *follower);
+
+#endif
