@@ -125,11 +125,12 @@ static tk_status check_ids(size_t n, const tk_id *ids, tk_error *error)
 static tk_status check_vectors(const tk_index *index, size_t n, const float *vectors,
                                tk_error *error)
 {
-    uint32_t dim = index->options.dim;
+    const struct kernels *kernels = index->store.coder.kernels;
+    const uint32_t dim = index->options.dim;
     for (size_t i = 0; i < n; i++) {
         char what[40];
         snprintf(what, sizeof(what), "vectors[%zu]", i);
-        tk_status status = tk_vector_check(vectors + i * dim, dim, what, error);
+        tk_status status = tk_vector_check(kernels, vectors + i * dim, dim, what, error);
         if (status != TK_OK) return status;
     }
     return TK_OK;
@@ -238,7 +239,7 @@ static tk_status scan_together(const struct search_batch *batch, struct session 
                                        .limit = limit,
                                        .threshold = search->threshold};
         tk_query_place(coder, &queries[i], room + i * query_size);
-        status = tk_vector_normalise(batch->queries + (begin + i) * coder->dim, coder->dim,
+        status = tk_vector_normalise(coder->kernels, batch->queries + (begin + i) * coder->dim,
                                      coder->dim, "query", session->vector, NULL);
         if (status != TK_OK) break;
         tk_code_rotate(coder, session->vector, queries[i].rotated);
@@ -289,12 +290,14 @@ tk_status tk_index_search_batch(const tk_index *index, size_t n, const float *qu
     if (n > 0 && !queries) return tk_fail(error, TK_EINVAL, "queries is NULL");
     if (n > 0 && !hits) return tk_fail(error, TK_EINVAL, "hits is NULL");
     if (n > 0 && !found) return tk_fail(error, TK_EINVAL, "found is NULL");
+    const struct kernels *kernels = index->store.coder.kernels;
+    const uint32_t dim = index->options.dim;
     tk_status status = tk_search_check(search, error);
     for (size_t i = 0; i < n; i++) found[i] = 0;
     for (size_t i = 0; i < n && status == TK_OK; i++) {
         char what[40];
         snprintf(what, sizeof(what), "queries[%zu]", i);
-        status = tk_vector_check(queries + i * index->options.dim, index->options.dim, what, error);
+        status = tk_vector_check(kernels, queries + i * dim, dim, what, error);
     }
     if (status != TK_OK) return status;
     struct search_batch batch = {

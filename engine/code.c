@@ -30,11 +30,10 @@ bool tk_coder_init(struct coder *coder, uint32_t dim, const struct kernels *kern
     if (n < CODE_LEAST) n = CODE_LEAST;
     *coder = (struct coder){.kernels = kernels, .dim = dim, .n = n, .half = CODE_LEAST};
     while (coder->half * 2 <= n) coder->half *= 2;
-    coder->flips = malloc((size_t)ROUNDS * n);
+    coder->flips = malloc((size_t)ROUNDS * n / 8);
     if (!coder->flips) return false;
     uint64_t state = ROTATION_SEED ^ dim;
-    for (size_t i = 0; i < (size_t)ROUNDS * n; i++)
-        coder->flips[i] = splitmix(&state) >> 63 ? 1 : -1;
+    for (size_t i = 0; i < (size_t)ROUNDS * n / 64; i++) coder->flips[i] = splitmix(&state);
     return true;
 }
 
@@ -44,24 +43,15 @@ void tk_coder_destroy(struct coder *coder)
     coder->flips = NULL;
 }
 
-static void flip(const struct coder *coder, unsigned round, float *x, float by)
+static void flip(const struct coder *coder, unsigned round, float *x)
 {
-    const int8_t *flips = coder->flips + (size_t)round * coder->n;
-    for (uint32_t i = 0; i < coder->n; i++) x[i] *= (float)flips[i] * by;
+    coder->kernels->flip(x, coder->flips + (size_t)round * (coder->n / 64), coder->n);
 }
 
 /* Rounds take the first and the last `half` components in turn. */
-static float *part_of_round(const struct coder *coder, unsigned round, float *x)
+static void transform(const struct coder *coder, unsigned round, float *x)
 {
-    return round % 2 == 0 ? x : x + (coder->n - coder->half);
-}
-
-/* Transforms a part and makes its length what it was. */
-static void transform(const struct coder *coder, float *part)
-{
-    const float norm = 1 / sqrtf((float)coder->half);
-    coder->kernels->hadamard(part, coder->half);
-    for (uint32_t i = 0; i < coder->half; i++) part[i] *= norm;
+    coder->kernels->hadamard(round % 2 == 0 ? x : x + (coder->n - coder->half), coder->half);
 }
 
 void tk_code_rotate(const struct coder *coder, const float *from, float *to)
@@ -69,41 +59,26 @@ void tk_code_rotate(const struct coder *coder, const float *from, float *to)
     memcpy(to, from, coder->dim * sizeof(float));
     memset(to + coder->dim, 0, (coder->n - coder->dim) * sizeof(float));
     for (unsigned round = 0; round < ROUNDS; round++) {
-        flip(coder, round, to, 1);
-        transform(coder, part_of_round(coder, round, to));
+        flip(coder, round, to);
+        transform(coder, round, to);
     }
 }
 
 void tk_code_unrotate(const struct coder *coder, float *rotated)
 {
     for (unsigned round = ROUNDS; round-- > 0;) {
-        transform(coder, part_of_round(coder, round, rotated));
-        flip(coder, round, rotated, 1);
+        transform(coder, round, rotated);
+        flip(coder, round, rotated);
     }
 }
 
-static float largest_of(const float *x, uint32_t n)
+struct row tk_code_encode(const struct coder *coder, const float *rotated, int8_t *codes)
 {
-    float lanes[16] = {0};
-    for (uint32_t i = 0; i < n; i += 16)
-        for (uint32_t lane = 0; lane < 16; lane++) {
-            const float magnitude = fabsf(x[i + lane]);
-            lanes[lane] = magnitude > lanes[lane] ? magnitude : lanes[lane];
-        }
-    float largest = 0;
-    for (uint32_t lane = 0; lane < 16; lane++)
-        if (lanes[lane] > largest) largest = lanes[lane];
-    return largest;
-}
-
-void tk_code_encode(const struct coder *coder, const float *rotated, struct row *row)
-{
-    const float largest = largest_of(rotated, coder->n);
-    uint8_t *fine = (uint8_t *)(row->coarse + coder->n);
-    row->scale = largest > 0 ? largest / COARSE_MOST : 1;
-    row->zero = 0;
+    const float largest = coder->kernels->largest(rotated, coder->n);
+    uint8_t *fine = (uint8_t *)(codes + coder->n);
+    struct row row = {codes, largest > 0 ? largest / COARSE_MOST : 1};
     memset(fine, 0, coder->n / 2);
-    const float inverse = 16 / row->scale;
+    const float inverse = 16 / row.scale;
     double square = 0, along = 0;
     for (uint32_t i = 0; i < coder->n; i++) {
         long units = lrintf(rotated[i] * inverse);
@@ -113,40 +88,41 @@ void tk_code_encode(const struct coder *coder, const float *rotated, struct row 
         long nibble = units - 16 * coarse + 8;
         if (nibble < 0) nibble = 0;
         if (nibble > 15) nibble = 15;
-        row->coarse[i] = (int8_t)coarse;
+        codes[i] = (int8_t)coarse;
         fine[i / 64 * 32 + i % 32] |= (uint8_t)(nibble << (i & 32 ? 4 : 0));
         square += (double)rotated[i] * rotated[i];
         along += (double)rotated[i] * (double)(16 * coarse + nibble - 8);
     }
     /* With this scale the vector's inner product with its own codes is what it is with itself. */
-    if (along > 0) row->scale = (float)(16 * square / along);
+    if (along > 0) row.scale = (float)(16 * square / along);
+    return row;
 }
 
 /* Component i in units of scale / 16. */
-static int units_of(const struct row *row, const uint8_t *fine, uint32_t i)
+static int units_of(struct row row, const uint8_t *fine, uint32_t i)
 {
     const int nibble = fine[i / 64 * 32 + i % 32] >> (i & 32 ? 4 : 0) & 15;
-    return 16 * row->coarse[i] + nibble - 8;
+    return 16 * row.coarse[i] + nibble - 8;
 }
 
-void tk_code_decode(const struct coder *coder, const struct row *row, float *rotated)
+void tk_code_decode(const struct coder *coder, struct row row, float *rotated)
 {
     const uint8_t *fine = tk_row_fine(coder, row);
-    const float unit = row->scale / 16;
+    const float unit = row.scale / 16;
     for (uint32_t run = 0; run < coder->n; run += 64, fine += 32)
         for (uint32_t i = 0; i < 32; i++) {
-            const int low = 16 * row->coarse[run + i] + (fine[i] & 15) - 8;
-            const int high = 16 * row->coarse[run + 32 + i] + (fine[i] >> 4) - 8;
+            const int low = 16 * row.coarse[run + i] + (fine[i] & 15) - 8;
+            const int high = 16 * row.coarse[run + 32 + i] + (fine[i] >> 4) - 8;
             rotated[run + i] = (float)low * unit;
             rotated[run + 32 + i] = (float)high * unit;
         }
 }
 
-bool tk_code_same(const struct coder *coder, const struct row *a, const struct row *b)
+bool tk_code_same(const struct coder *coder, struct row a, struct row b)
 {
     const uint8_t *fine_a = tk_row_fine(coder, a), *fine_b = tk_row_fine(coder, b);
-    if (fabsf(a->scale - b->scale) > SAME_SCALE * a->scale) return false;
-    if (memcmp(a->coarse, b->coarse, coder->n + coder->n / 2) == 0) return true;
+    if (fabsf(a.scale - b.scale) > SAME_SCALE * a.scale) return false;
+    if (memcmp(a.coarse, b.coarse, tk_row_size(coder)) == 0) return true;
     int units = 0;
     for (uint32_t i = 0; i < coder->n && units <= SAME_UNITS; i++)
         units += abs(units_of(a, fine_a, i) - units_of(b, fine_b, i));
@@ -169,12 +145,8 @@ void tk_query_place(const struct coder *coder, struct query *query, void *memory
 
 void tk_query_prepare(const struct coder *coder, struct query *query)
 {
-    const float largest = largest_of(query->rotated, coder->n);
+    const float largest = coder->kernels->largest(query->rotated, coder->n);
     query->unit = largest > 0 ? largest / QUERY_MOST : 1;
-    const float inverse = 1 / query->unit;
-    for (uint32_t i = 0; i < coder->n; i++) {
-        const float units = query->rotated[i] * inverse;
-        query->rounded[i] = (int16_t)(units + (units < 0 ? -0.5f : 0.5f));
-    }
+    coder->kernels->round(query->rotated, 1 / query->unit, coder->n, query->rounded);
     coder->kernels->tables(query->rotated, coder->n, query->tables, &query->step, &query->base);
 }

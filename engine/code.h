@@ -29,16 +29,16 @@
 struct coder {
     const struct kernels *kernels;
     uint32_t dim;
-    uint32_t n;    /* components of a rotated vector */
-    uint32_t half; /* the largest power of two not above n: what is transformed at once */
-    int8_t *flips; /* 4 x n signs, 1 or -1 */
+    uint32_t n;      /* components of a rotated vector */
+    uint32_t half;   /* the largest power of two not above n: what is transformed at once */
+    uint64_t *flips; /* 4 x n bits: which components change their sign */
 };
 
-/* A vector in codes, followed by n coarse codes and n / 2 bytes of fine ones. */
+/* A vector in codes, handed about by value: where its codes are, n coarse ones and n / 2 bytes of
+ * fine ones, and the scale of a coarse unit. */
 struct row {
-    float scale; /* of a coarse unit */
-    uint32_t zero;
-    _Alignas(64) int8_t coarse[];
+    const int8_t *coarse;
+    float scale;
 };
 
 /* The room for a query; it has no pointers to anything else. */
@@ -54,31 +54,31 @@ struct query {
 bool tk_coder_init(struct coder *coder, uint32_t dim, const struct kernels *kernels);
 void tk_coder_destroy(struct coder *coder);
 
-/* Bytes of a row, a multiple of 64. */
+/* Bytes of a row's codes. */
 static inline size_t tk_row_size(const struct coder *coder)
 {
-    return sizeof(struct row) + coder->n + coder->n / 2;
+    return coder->n + coder->n / 2;
 }
 
-static inline const uint8_t *tk_row_fine(const struct coder *coder, const struct row *row)
+static inline const uint8_t *tk_row_fine(const struct coder *coder, struct row row)
 {
-    return (const uint8_t *)(row->coarse + coder->n);
+    return (const uint8_t *)(row.coarse + coder->n);
 }
 
 /* Rotates a vector of dim floats into n. `from` and `to` may not overlap. */
 void tk_code_rotate(const struct coder *coder, const float *from, float *to);
 
-/* Turns a rotated vector into codes. */
-void tk_code_encode(const struct coder *coder, const float *rotated, struct row *row);
+/* Turns a rotated vector into codes, which go to tk_row_size bytes; returns the row of them. */
+struct row tk_code_encode(const struct coder *coder, const float *rotated, int8_t *codes);
 
 /* The rotated vector that a row stands for, n floats. */
-void tk_code_decode(const struct coder *coder, const struct row *row, float *rotated);
+void tk_code_decode(const struct coder *coder, struct row row, float *rotated);
 
 /* Undoes the rotation in place; the first dim floats are the vector. */
 void tk_code_unrotate(const struct coder *coder, float *rotated);
 
 /* Whether two rows are of one vector, apart from what normalising it twice can change. */
-bool tk_code_same(const struct coder *coder, const struct row *a, const struct row *b);
+bool tk_code_same(const struct coder *coder, struct row a, struct row b);
 
 /* Bytes that a query's arrays need. */
 size_t tk_query_size(const struct coder *coder);
@@ -88,28 +88,35 @@ void tk_query_place(const struct coder *coder, struct query *query, void *memory
 void tk_query_prepare(const struct coder *coder, struct query *query);
 
 /* Similarities of two rows, and of a query and a row, by coarse codes: within about 0.001. */
-static inline float tk_rows_similarity(const struct coder *coder, const struct row *a,
-                                       const struct row *b)
+static inline float tk_rows_similarity(const struct coder *coder, struct row a, struct row b)
 {
-    return (float)coder->kernels->dot_codes(a->coarse, b->coarse, coder->n) * a->scale * b->scale;
+    return (float)coder->kernels->dot_codes(a.coarse, b.coarse, coder->n) * a.scale * b.scale;
+}
+
+/* `ahead` are coarse codes that will be compared next. */
+static inline float tk_coarse_similarity_ahead(const struct coder *coder, const struct query *query,
+                                               struct row row, const int8_t *ahead)
+{
+    return (float)coder->kernels->dot_query(query->rounded, row.coarse, coder->n, ahead) *
+           query->unit * row.scale;
 }
 
 static inline float tk_coarse_similarity(const struct coder *coder, const struct query *query,
-                                         const struct row *row)
+                                         struct row row)
 {
-    return (float)coder->kernels->dot_query(query->rounded, row->coarse, coder->n) * query->unit *
-           row->scale;
+    return tk_coarse_similarity_ahead(coder, query, row, row.coarse);
 }
 
 /* The similarity of a query and a row by all their bits. It is the same whichever kernels compute
  * it, since all sums before the end are of integers. */
 static inline float tk_fine_similarity(const struct coder *coder, const struct query *query,
-                                       const struct row *row)
+                                       struct row row)
 {
-    const int64_t coarse = coder->kernels->dot_query(query->rounded, row->coarse, coder->n);
-    const int64_t fine =
-        coder->kernels->dot_nibbles(query->rounded, tk_row_fine(coder, row), coder->n);
-    return (float)((double)(16 * coarse + fine) * ((double)query->unit * row->scale / 16));
+    const uint8_t *nibbles = tk_row_fine(coder, row);
+    const int64_t coarse =
+        coder->kernels->dot_query(query->rounded, row.coarse, coder->n, row.coarse);
+    const int64_t fine = coder->kernels->dot_nibbles(query->rounded, nibbles, coder->n);
+    return (float)((double)(16 * coarse + fine) * ((double)query->unit * row.scale / 16));
 }
 
 #endif

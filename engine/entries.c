@@ -15,14 +15,15 @@ struct entries {
     struct graph *graph;
     size_t nodes; /* of the graph when the table was drawn */
     struct neighbours *list;
-    struct row *center;
+    struct row center;
+    int8_t *center_codes;
 };
 
 static void free_table(struct entries *table)
 {
     struct graph *graph = table->graph;
     if (table->list) tk_store_release_neighbours(&table->list->garbage, graph->store);
-    tk_memory_free(graph->memory, table->center, graph->store->row_size);
+    tk_memory_free(graph->memory, table->center_codes, graph->store->row_size);
     tk_memory_free(graph->memory, table, sizeof(*table));
 }
 
@@ -40,8 +41,9 @@ static struct entries *new_table(struct graph *graph, uint32_t count)
     table->garbage.release = release_table;
     table->graph = graph;
     table->list = tk_store_new_neighbours(graph->store, 0, tk_links_groups(count));
-    table->center = tk_memory_lines(graph->memory, graph->store->row_size);
-    if (table->list && table->center) return table;
+    table->center_codes = tk_memory_lines(graph->memory, graph->store->row_size);
+    table->center.coarse = table->center_codes;
+    if (table->list && table->center_codes) return table;
     free_table(table);
     return NULL;
 }
@@ -70,7 +72,7 @@ size_t tk_entries_find(const struct graph *graph, const struct query *query,
         uint32_t length = table->list->count - g * LINKS_GROUP;
         float guesses[LINKS_GROUP];
         if (length > LINKS_GROUP) length = LINKS_GROUP;
-        tk_links_guess(graph->coder, query, group, to_center, guesses);
+        tk_links_guess(graph->coder, query, group, to_center, guesses, NULL);
         for (uint32_t i = 0; i < length; i++) {
             const uint32_t slot = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
             if (slot == NO_SLOT || (count == max && !(guesses[i] > found[count - 1].similarity)))
@@ -122,14 +124,14 @@ static bool set_center(struct graph *graph, struct entries *table, const uint32_
         for (uint32_t c = 0; c < n; c++) sums[c] += sums[n + c];
     }
     for (uint32_t c = 0; c < n; c++) sums[c] /= (float)count;
-    tk_code_encode(graph->coder, sums, table->center);
+    table->center = tk_code_encode(graph->coder, sums, table->center_codes);
     tk_memory_free(graph->memory, sums, 2 * n * sizeof(float));
     return true;
 }
 
 static void put_entry(struct graph *graph, struct entries *table, uint32_t at, uint32_t slot)
 {
-    const struct row *row = tk_graph_row(graph, slot);
+    const struct row row = tk_graph_row(graph, slot);
     tk_link_put(graph->coder, table->list, at, table->center, slot, row,
                 tk_rows_similarity(graph->coder, table->center, row), false);
 }
@@ -250,7 +252,8 @@ static struct entries *copy_without(struct graph *graph, const struct entries *t
     if (!copy) return NULL;
     memcpy(copy->list->content, table->list->content,
            tk_links_size(table->list->n, table->list->groups) - sizeof(*table->list));
-    memcpy(copy->center, table->center, graph->store->row_size);
+    memcpy(copy->center_codes, table->center_codes, graph->store->row_size);
+    copy->center.scale = table->center.scale;
     copy->list->count = table->list->count;
     copy->nodes = table->nodes;
     if (next != NO_SLOT)

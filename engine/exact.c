@@ -39,9 +39,11 @@ bool tk_rank_node(const struct tk_index *index, const struct query *query,
         const uint32_t present = tk_idmap_find(&index->map, id);
         if (present == NO_SLOT) continue;
         float of_id = similarity;
-        if (present != slot)
+        if (present != slot) {
             of_id = tk_fine_similarity(&index->store.coder, query,
                                        tk_store_row(&index->store, present));
+            ranking->moved++;
+        }
         if (!tk_ranking_push(ranking, id, of_id)) return false;
     }
     return true;
@@ -56,9 +58,9 @@ tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
     const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
         if (!tk_store_is_live(store, slot)) continue;
-        const struct row *row = tk_store_row(store, slot);
+        const struct row row = tk_store_row(store, slot);
         const float coarse = tk_coarse_similarity(coder, query, row);
-        if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row->scale) continue;
+        if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row.scale) continue;
         if (!tk_rank_node(index, query, filter, ranking, slot,
                           tk_fine_similarity(coder, query, row)))
             return TK_ENOMEM;
@@ -161,9 +163,9 @@ static void compare_chunk(struct set_scan *scan)
 {
     const struct store *store = &scan->index->store;
     for (uint32_t i = 0; i < scan->count && scan->ok; i++) {
-        const struct row *row = tk_store_row(store, scan->slots[i]);
+        const struct row row = tk_store_row(store, scan->slots[i]);
         const float coarse = tk_coarse_similarity(&store->coder, scan->query, row);
-        if (coarse < tk_ranking_floor(scan->ranking) - COARSE_SLACK * row->scale) continue;
+        if (coarse < tk_ranking_floor(scan->ranking) - COARSE_SLACK * row.scale) continue;
         scan->ok = tk_ranking_push(scan->ranking, scan->ids[i],
                                    tk_fine_similarity(&store->coder, scan->query, row));
     }
@@ -177,8 +179,8 @@ static bool scan_id(tk_id id, void *arg)
     const uint32_t slot = tk_idmap_find(&scan->index->map, id);
     if (slot == NO_SLOT || (filter->predicate && !filter->predicate(id, filter->predicate_arg)))
         return true;
-    const char *row = (const char *)tk_store_row(&scan->index->store, slot);
-    for (size_t line = 0; line < 4; line++) __builtin_prefetch(row + 64 * line);
+    const int8_t *codes = tk_store_codes(&scan->index->store, slot);
+    for (size_t line = 0; line < 4; line++) __builtin_prefetch(codes + 64 * line);
     scan->ids[scan->count] = id;
     scan->slots[scan->count++] = slot;
     if (scan->count == SET_CHUNK) compare_chunk(scan);

@@ -6,7 +6,7 @@
  * not expanded yet, until the `width` best are. To expand a node means to read its row, which gives
  * its similarity by coarse codes, and its neighbour list, which gives guesses of its neighbours'
  * similarities. Only nodes that are expanded are ever touched: one row and one list each, two runs
- * of memory that are asked for before they are needed.
+ * of memory that are asked for while the node before is being expanded.
  */
 #include "engine/graph.h"
 
@@ -16,6 +16,8 @@
 #include <string.h>
 
 #define ENTRIES 2
+/* Steps on which a walk goes wherever looks best. */
+#define STEEP_STEPS 4
 /* Candidates that a walk with a filter may have waiting. */
 #define FILTERED_KEEP 1024
 
@@ -55,23 +57,23 @@ struct steps {
     const struct graph *graph;
     struct session *session;
     const struct walk *walk;
-    size_t keep; /* of session->best */
-    size_t next; /* every candidate before this one has been expanded */
+    size_t keep;       /* of session->best */
+    size_t next;       /* every candidate before this one has been expanded */
+    uint32_t promised; /* the slot to be expanded next, whose memory is on its way; or NO_SLOT */
     bool failed;
 };
 
 static void prefetch_row(const struct graph *graph, uint32_t slot)
 {
-    const char *row = (const char *)tk_graph_row(graph, slot);
-    const size_t size = sizeof(struct row) + graph->coder->n;
-    for (size_t line = 0; line < size; line += 64) __builtin_prefetch(row + line);
+    const int8_t *codes = tk_store_codes(graph->store, slot);
+    for (uint32_t i = 0; i < graph->coder->n; i += 64) __builtin_prefetch(codes + i);
 }
 
 /* Whether a node may be part of the answer. */
 static bool accepts(const struct steps *steps, uint32_t slot)
 {
     const struct node *node = tk_store_node(steps->graph->store, slot);
-    if (slot == steps->walk->except || tk_node_state(node) != SLOT_LIVE) return false;
+    if (slot == steps->walk->except || !tk_store_is_live(steps->graph->store, slot)) return false;
     const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
     for (uint32_t i = 0; members && i < members->count; i++)
         if (tk_filter_accepts(steps->walk->filter, members->ids[i])) return true;
@@ -103,7 +105,7 @@ static void consider(struct steps *steps, struct candidate candidate)
     }
     const size_t at = tk_queue_insert(&session->best, steps->keep, candidate);
     if (at < steps->next) steps->next = at;
-    if (at < steps->keep) __builtin_prefetch(tk_store_node(steps->graph->store, candidate.slot));
+    if (at < steps->keep) __builtin_prefetch(tk_store_spot(steps->graph->store, candidate.slot));
     if (steps->walk->filter && accepts(steps, candidate.slot))
         tk_queue_insert(&session->accepted, steps->walk->keep, candidate);
 }
@@ -119,39 +121,54 @@ static void settle(struct steps *steps, size_t at, float similarity)
     items[at] = settled;
 }
 
-/* The candidate that will most likely be expanded after this one. */
-static void prefetch_next(const struct steps *steps)
+/* How far down the queue there are candidates to be expanded. */
+static size_t reach(const struct steps *steps)
 {
-    const struct queue *best = &steps->session->best;
-    size_t at = steps->next + 1;
-    while (at < best->count && best->items[at].slot & EXPANDED) at++;
-    if (at >= best->count || (!steps->walk->filter && at >= steps->walk->width)) return;
-    const uint32_t slot = best->items[at].slot;
-    prefetch_row(steps->graph, slot);
-    const struct neighbours *list = tk_graph_list(steps->graph, slot);
-    if (list) tk_links_prefetch(list);
+    const size_t count = steps->session->best.count;
+    return steps->walk->filter || count < steps->walk->width ? count : steps->walk->width;
 }
 
-/* Expands the candidate at steps->next. */
-static void expand(struct steps *steps)
+/* Chooses the candidate to be expanded after the one at `at`: the best of the others that are
+ * waiting now. */
+static void promise_next(struct steps *steps, size_t at)
+{
+    const struct candidate *items = steps->session->best.items;
+    const size_t end = reach(steps);
+    size_t next = steps->next;
+    while (next < end && (next == at || items[next].slot & EXPANDED)) next++;
+    steps->promised = next < end ? items[next].slot : NO_SLOT;
+}
+
+/* Expands the candidate at a place in the queue. */
+static void expand(struct steps *steps, size_t at)
 {
     const struct graph *graph = steps->graph;
     const struct query *query = steps->walk->query;
-    const uint32_t slot = steps->session->best.items[steps->next].slot;
-    const struct neighbours *list = tk_graph_list(graph, slot);
-    const float similarity = tk_coarse_similarity(graph->coder, query, tk_graph_row(graph, slot));
-    prefetch_next(steps);
-    settle(steps, steps->next, similarity);
+    const uint32_t slot = steps->session->best.items[at].slot;
+    const struct row row = tk_graph_row(graph, slot);
+    const struct neighbours *list = tk_graph_list(graph, slot), *ahead = NULL;
+    const int8_t *codes_ahead = row.coarse;
+    promise_next(steps, at);
+    if (steps->promised != NO_SLOT) {
+        codes_ahead = tk_store_codes(graph->store, steps->promised);
+        ahead = tk_graph_list(graph, steps->promised);
+        if (ahead) tk_links_prefetch(ahead);
+    }
+    const float similarity = tk_coarse_similarity_ahead(graph->coder, query, row, codes_ahead);
+    settle(steps, at, similarity);
     for (uint32_t g = 0; list && g * LINKS_GROUP < list->count; g++) {
         const struct link_group *group = tk_link_group(list, g);
         float guesses[LINKS_GROUP];
-        tk_links_guess(graph->coder, query, group, similarity, guesses);
+        tk_links_guess(graph->coder, query, group, similarity, guesses, ahead);
         uint32_t length = list->count - g * LINKS_GROUP;
         if (length > LINKS_GROUP) length = LINKS_GROUP;
+        float floor = floor_of_walk(steps);
         for (uint32_t i = 0; i < length; i++) {
-            if (!(guesses[i] > floor_of_walk(steps))) continue;
-            const uint32_t neighbour = tk_neighbour(list, g * LINKS_GROUP + i);
-            if (neighbour != slot) consider(steps, (struct candidate){guesses[i], neighbour});
+            if (!(guesses[i] > floor)) continue;
+            const uint32_t neighbour = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
+            if (neighbour == slot) continue;
+            consider(steps, (struct candidate){guesses[i], neighbour});
+            floor = floor_of_walk(steps);
         }
     }
 }
@@ -167,9 +184,23 @@ static bool find_next(struct steps *steps)
            floor_of(&steps->session->accepted, steps->walk->keep);
 }
 
+/* The place of the candidate that comes now. On its first steps, where better and better ones turn
+ * up, a walk takes the best; after that the promised one, whose memory is there already: nearly all
+ * that are waiting will be expanded in any case, so their order matters little. */
+static size_t place_of_next(const struct steps *steps, size_t expansions)
+{
+    const struct candidate *items = steps->session->best.items;
+    const size_t end = reach(steps);
+    if (expansions < STEEP_STEPS || steps->promised == NO_SLOT) return steps->next;
+    for (size_t at = steps->next; at < end; at++)
+        if (items[at].slot == steps->promised) return at;
+    return steps->next;
+}
+
 tk_status tk_graph_walk(const struct graph *graph, struct session *session, const struct walk *walk)
 {
-    struct steps steps = {.graph = graph, .session = session, .walk = walk, .keep = walk->keep};
+    struct steps steps = {
+        .graph = graph, .session = session, .walk = walk, .keep = walk->keep, .promised = NO_SLOT};
     struct candidate entries[ENTRIES];
     if (walk->filter && steps.keep < FILTERED_KEEP) steps.keep = FILTERED_KEEP;
     session->best.count = session->accepted.count = 0;
@@ -184,7 +215,7 @@ tk_status tk_graph_walk(const struct graph *graph, struct session *session, cons
     }
     for (size_t expansions = 0; find_next(&steps); expansions++) {
         if (expansions == walk->expansions_max) return TK_EFULL;
-        expand(&steps);
+        expand(&steps, place_of_next(&steps, expansions));
         if (steps.failed) return TK_ENOMEM;
     }
     if (walk->filter) {
@@ -202,7 +233,7 @@ uint32_t tk_graph_select(const struct graph *graph, const struct candidate *cand
 {
     uint32_t passed[LIST_MAX], count = 0, passed_count = 0;
     for (size_t i = 0; i < n && count < max; i++) {
-        const struct row *row = tk_graph_row(graph, candidates[i].slot);
+        const struct row row = tk_graph_row(graph, candidates[i].slot);
         bool alone = true;
         for (uint32_t j = 0; alone && j < count; j++)
             alone = tk_rows_similarity(graph->coder, row, tk_graph_row(graph, chosen[j])) <=

@@ -60,14 +60,14 @@ struct graph {
 void tk_graph_init(struct graph *graph, struct store *store, const tk_index_options *options);
 void tk_graph_destroy(struct graph *graph);
 
-static inline const struct row *tk_graph_row(const struct graph *graph, uint32_t slot)
+static inline struct row tk_graph_row(const struct graph *graph, uint32_t slot)
 {
     return tk_store_row(graph->store, slot);
 }
 
 static inline struct neighbours *tk_graph_list(const struct graph *graph, uint32_t slot)
 {
-    return tk_node_list(tk_store_node(graph->store, slot));
+    return tk_store_list(graph->store, slot);
 }
 
 /* ---- graph.c: reading ------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ static void know_all(const struct graph *graph, struct session *session)
                                                          tk_graph_row(graph, candidate->slot));
         candidate->slot = tk_candidate_slot(*candidate);
     }
-    tk_queue_sort(best);
+    tk_candidates_sort(best->items, best->count);
 }
 
 /* Takes nodes that have died, and `except`, out of the candidates. */
@@ -36,7 +36,7 @@ static void keep_live(const struct graph *graph, struct queue *best, uint32_t ex
     size_t kept = 0;
     for (size_t i = 0; i < best->count; i++) {
         const uint32_t slot = best->items[i].slot;
-        if (slot != except && tk_node_state(tk_store_node(graph->store, slot)) == SLOT_LIVE)
+        if (slot != except && tk_store_state(graph->store, slot) == SLOT_LIVE)
             best->items[kept++] = best->items[i];
     }
     best->count = kept;
@@ -69,7 +69,7 @@ static tk_status join(struct graph *graph, struct session *session, uint32_t slo
     tk_status status = TK_EFULL;
     pthread_mutex_lock(tk_in_lock(graph, slot));
     struct members *old = atomic_load_explicit(&node->members, memory_order_relaxed);
-    if (tk_node_state(node) != SLOT_LIVE || old->count >= MEMBERS_MAX) goto out;
+    if (!tk_store_is_live(graph->store, slot) || old->count >= MEMBERS_MAX) goto out;
     status = TK_ENOMEM;
     struct members *members = tk_store_new_members(graph->store, old->count + 1);
     if (!members) goto out;
@@ -87,8 +87,8 @@ out:
 
 /* Joins a node of the same vector as `slot` among those that the walk found. TK_ENOTFOUND when
  * there is none with room. */
-static tk_status join_same(struct graph *graph, struct session *session, const struct row *row,
-                           tk_id id, uint32_t *slot)
+static tk_status join_same(struct graph *graph, struct session *session, struct row row, tk_id id,
+                           uint32_t *slot)
 {
     for (size_t i = 0; i < session->best.count && i < SAME_LOOKS; i++) {
         const struct candidate candidate = session->best.items[i];
@@ -144,8 +144,7 @@ static tk_status link_node(struct graph *graph, struct session *session, uint32_
         if (try == 0) {
             tk_tree_plant(graph, slot, &session->selected);
             if (!publish_own(graph, session, slot)) return TK_ENOMEM;
-            atomic_store_explicit(&tk_store_node(graph->store, slot)->state, SLOT_LIVE,
-                                  memory_order_release);
+            tk_store_set_state(graph->store, slot, SLOT_LIVE);
         } else if (!link_more(graph, session, slot)) {
             return TK_ENOMEM;
         }
@@ -164,8 +163,9 @@ tk_status tk_graph_insert(struct graph *graph, struct session *session, tk_id id
     tk_status status = tk_store_take(graph->store, &session->seat, &taken);
     if (status != TK_OK) return status;
     struct node *node = tk_store_node(graph->store, taken);
-    struct row *row = tk_store_row(graph->store, taken);
-    tk_code_encode(graph->coder, session->query.rotated, row);
+    const struct row row =
+        tk_code_encode(graph->coder, session->query.rotated, tk_store_codes(graph->store, taken));
+    tk_store_spot(graph->store, taken)->scale = row.scale;
     tk_store_set_member(node, id);
     status = find_neighbours(graph, session, taken);
     if (status == TK_OK) status = join_same(graph, session, row, id, slot);
@@ -177,7 +177,7 @@ tk_status tk_graph_insert(struct graph *graph, struct session *session, tk_id id
     atomic_fetch_add_explicit(&graph->nodes, 1, memory_order_relaxed);
     status = link_node(graph, session, taken);
     if (status != TK_OK) {
-        atomic_store_explicit(&node->state, SLOT_LIVE, memory_order_release);
+        tk_store_set_state(graph->store, taken, SLOT_LIVE);
         tk_graph_remove(graph, session, taken, id);
         return status;
     }

@@ -45,7 +45,7 @@ static bool enter(struct graph *graph, uint32_t from, uint32_t to)
 {
     struct node *node = tk_store_node(graph->store, to);
     pthread_mutex_lock(tk_in_lock(graph, to));
-    bool entered = tk_node_state(node) == SLOT_LIVE && append(graph, &node->in, from);
+    bool entered = tk_store_is_live(graph->store, to) && append(graph, &node->in, from);
     pthread_mutex_unlock(tk_in_lock(graph, to));
     return entered;
 }
@@ -81,8 +81,8 @@ void tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to)
  * the out lock. */
 static struct neighbours *exchange(struct graph *graph, uint32_t slot, struct neighbours *list)
 {
-    struct node *node = tk_store_node(graph->store, slot);
-    return atomic_exchange_explicit(&node->out, list, memory_order_acq_rel);
+    struct spot *spot = tk_store_spot(graph->store, slot);
+    return atomic_exchange_explicit(&spot->out, list, memory_order_acq_rel);
 }
 
 /* A copy of a list, NULL where there is none, with room for `count` links; NULL when memory ran
@@ -106,7 +106,7 @@ static struct neighbours *copy_list(struct graph *graph, const struct neighbours
 bool tk_graph_publish(struct graph *graph, uint32_t slot, const struct selection *selection)
 {
     struct neighbours *list = copy_list(graph, NULL, selection->count);
-    const struct row *owner = tk_graph_row(graph, slot);
+    const struct row owner = tk_graph_row(graph, slot);
     if (!list) return false;
     list->count = 0;
     for (uint32_t i = 0; i < selection->count; i++) {
@@ -165,7 +165,7 @@ struct addition {
 static bool is_of_tree(const struct graph *graph, uint32_t from, uint32_t to)
 {
     return (tk_parent(graph, to) == from || tk_parent(graph, from) == to) &&
-           tk_node_state(tk_store_node(graph->store, to)) == SLOT_LIVE;
+           tk_store_state(graph->store, to) == SLOT_LIVE;
 }
 
 /* Applies the heuristic to the new neighbour `to`. */
@@ -176,7 +176,7 @@ static void weigh(const struct graph *graph, uint32_t to, const struct query *qu
     addition->spare = false;
     for (uint32_t g = 0; query && g * LINKS_GROUP < list->count; g++)
         tk_links_guess(graph->coder, query, tk_link_group(list, g), addition->similarity,
-                       addition->between + g * LINKS_GROUP);
+                       addition->between + g * LINKS_GROUP, NULL);
     for (uint32_t i = 0; !query && i < list->count; i++)
         addition->between[i] = tk_rows_similarity(graph->coder, tk_graph_row(graph, to),
                                                   tk_graph_row(graph, tk_neighbour(list, i)));
@@ -230,8 +230,8 @@ static tk_status add_link(struct graph *graph, struct session *session, uint32_t
 {
     struct addition addition = {.list = tk_graph_list(graph, from)};
     const uint32_t count = addition.list ? addition.list->count : 0;
-    addition.similarity =
-        tk_rows_similarity(graph->coder, tk_graph_row(graph, from), tk_graph_row(graph, to));
+    addition.similarity = tk_link_rounded(
+        tk_rows_similarity(graph->coder, tk_graph_row(graph, from), tk_graph_row(graph, to)));
     if (count > 0) weigh(graph, to, query, &addition);
     uint32_t at = count < graph->max ? count : victim_of(graph, from, &addition, force);
     if (at == LINKS_NONE && force && count < LIST_MAX) at = count;
@@ -240,8 +240,7 @@ static tk_status add_link(struct graph *graph, struct session *session, uint32_t
     bool spare[LIST_MAX];
     for (uint32_t i = 0; i < count; i++) spare[i] = becomes_spare(&addition, i);
     if (!tk_graph_put_link(graph, session, from, at, to, addition.similarity, addition.spare))
-        return tk_node_state(tk_store_node(graph->store, to)) == SLOT_LIVE ? TK_ENOMEM
-                                                                           : TK_ENOTFOUND;
+        return tk_store_state(graph->store, to) == SLOT_LIVE ? TK_ENOMEM : TK_ENOTFOUND;
     /* Only writers look at who is spare, and they hold this lock. */
     struct neighbours *list = tk_graph_list(graph, from);
     for (uint32_t i = 0; i < count; i++)
@@ -254,8 +253,8 @@ tk_status tk_graph_link(struct graph *graph, struct session *session, uint32_t f
 {
     tk_status status = TK_OK;
     pthread_mutex_lock(tk_out_lock(graph, from));
-    if (tk_node_state(tk_store_node(graph->store, from)) != SLOT_LIVE ||
-        tk_node_state(tk_store_node(graph->store, to)) != SLOT_LIVE)
+    if (tk_store_state(graph->store, from) != SLOT_LIVE ||
+        tk_store_state(graph->store, to) != SLOT_LIVE)
         status = TK_ENOTFOUND;
     else if (from != to && position_in(tk_graph_list(graph, from), to) == LINKS_NONE)
         status = add_link(graph, session, from, to, query, force);

@@ -20,10 +20,10 @@
 static bool is_diverse(const struct graph *graph, const struct neighbours *list, uint32_t at,
                        struct candidate node)
 {
-    const struct row *row = tk_graph_row(graph, node.slot);
+    const struct row row = tk_graph_row(graph, node.slot);
     for (uint32_t i = 0; i < list->count; i++) {
         if (i == at || tk_link_is_spare(list, i)) continue;
-        const struct row *other = tk_graph_row(graph, tk_neighbour(list, i));
+        const struct row other = tk_graph_row(graph, tk_neighbour(list, i));
         if (tk_link_similarity(list, i) > node.similarity &&
             tk_rows_similarity(graph->coder, row, other) > node.similarity)
             return false;
@@ -44,18 +44,18 @@ static void gather_heirs(struct graph *graph, struct session *session, uint32_t 
                          uint32_t gone)
 {
     const struct neighbours *list = tk_graph_list(graph, gone), *has = tk_graph_list(graph, owner);
-    const struct row *base = tk_graph_row(graph, owner);
+    const struct row base = tk_graph_row(graph, owner);
     struct queue *heirs = &session->scratch;
     heirs->count = 0;
     if (!list || !tk_queue_reserve(session, heirs, list->count)) return;
     for (uint32_t i = 0; i < list->count; i++) {
         const uint32_t slot = tk_neighbour(list, i);
         if (slot == owner || slot == gone || list_has(has, slot)) continue;
-        if (tk_node_state(tk_store_node(graph->store, slot)) != SLOT_LIVE) continue;
+        if (tk_store_state(graph->store, slot) != SLOT_LIVE) continue;
         const float similarity = tk_rows_similarity(graph->coder, base, tk_graph_row(graph, slot));
         heirs->items[heirs->count++] = (struct candidate){similarity, slot};
     }
-    tk_queue_sort(heirs);
+    tk_candidates_sort(heirs->items, heirs->count);
 }
 
 /* Puts an heir into position `at` of the owner's list: the nearest diverse one, or else the
@@ -88,7 +88,7 @@ static void mend(struct graph *graph, struct session *session, uint32_t owner, u
         goto out;
     }
     bool mended = false;
-    if (tk_node_state(tk_store_node(graph->store, owner)) == SLOT_LIVE) {
+    if (tk_store_state(graph->store, owner) == SLOT_LIVE) {
         gather_heirs(graph, session, owner, gone);
         mended = put_heir(graph, session, owner, at);
     }
@@ -144,9 +144,9 @@ static tk_status leave(struct graph *graph, struct session *session, uint32_t sl
     struct members *old = atomic_load_explicit(&node->members, memory_order_relaxed);
     uint32_t at = 0;
     while (at < old->count && old->ids[at] != id) at++;
-    if (at == old->count || tk_node_state(node) == SLOT_DEAD) goto out;
+    if (at == old->count || tk_store_state(graph->store, slot) == SLOT_DEAD) goto out;
     if (old->count == 1) {
-        atomic_store_explicit(&node->state, SLOT_DEAD, memory_order_release);
+        tk_store_set_state(graph->store, slot, SLOT_DEAD);
         *dead = true;
         goto out;
     }

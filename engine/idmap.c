@@ -88,6 +88,14 @@ uint32_t tk_idmap_find(const struct idmap *map, tk_id id)
     return value >= FIRST_SLOT ? value - FIRST_SLOT : NO_SLOT;
 }
 
+void tk_idmap_prefetch(const struct idmap *map, tk_id id)
+{
+    const uint64_t hashed = hash(id);
+    const struct idmap_table *table =
+        atomic_load_explicit(&shard_of(map, hashed)->table, memory_order_acquire);
+    if (table) __builtin_prefetch(&table->entries[hashed & table->mask]);
+}
+
 /* A table with room for another entry beside those present. */
 static tk_status rebuild(struct idmap *map, struct idmap_shard *shard, struct seat *seat)
 {

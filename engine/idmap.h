@@ -38,6 +38,9 @@ void tk_idmap_destroy(struct idmap *map);
 /* The id's slot, or NO_SLOT where it is absent or only reserved. */
 uint32_t tk_idmap_find(const struct idmap *map, tk_id id);
 
+/* Asks for the memory that finding an id will read. */
+void tk_idmap_prefetch(const struct idmap *map, tk_id id);
+
 /* Reserves an id. TK_EEXISTS where it is present or reserved, TK_ENOMEM. */
 tk_status tk_idmap_reserve(struct idmap *map, struct seat *seat, tk_id id);
 /* What becomes of a reserved id. */

@@ -127,7 +127,7 @@ tk_status tk_take_vector(const struct tk_index *index, struct session *session, 
 {
     const struct coder *coder = &index->store.coder;
     tk_status status =
-        tk_vector_normalise(vector, coder->dim, coder->dim, what, session->vector, error);
+        tk_vector_normalise(coder->kernels, vector, coder->dim, what, session->vector, error);
     if (status != TK_OK) return status;
     tk_code_rotate(coder, session->vector, session->query.rotated);
     tk_query_prepare(coder, &session->query);
@@ -380,8 +380,8 @@ tk_status tk_index_get(const tk_index *index, tk_id id, float *out, tk_error *er
         float *rotated = session->query.rotated;
         tk_code_decode(&index->store.coder, tk_store_row(&index->store, slot), rotated);
         tk_code_unrotate(&index->store.coder, rotated);
-        status = tk_vector_normalise(rotated, index->options.dim, index->options.dim, "vector", out,
-                                     error);
+        status = tk_vector_normalise(index->store.coder.kernels, rotated, index->options.dim,
+                                     "vector", out, error);
     }
     tk_read_end(index, session);
     return status;
@@ -401,7 +401,7 @@ static double mean_neighbours(const tk_index *index)
     if (tk_read_begin(index, &session, NULL) != TK_OK) return 0;
     uint32_t used = atomic_load_explicit(&index->store.used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
-        if (tk_node_state(tk_store_node(&index->store, slot)) != SLOT_LIVE) continue;
+        if (tk_store_state(&index->store, slot) != SLOT_LIVE) continue;
         const struct neighbours *list = tk_graph_list(&index->graph, slot);
         nodes++;
         links += list ? list->count : 0;

@@ -9,6 +9,7 @@
  */
 #include "engine/links.h"
 
+#include <math.h>
 #include <string.h>
 
 #define SIGNS_MAX 65536
@@ -43,15 +44,32 @@ static void put_grouped(uint8_t *signs, uint32_t n, uint32_t place, const uint16
     }
 }
 
-void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i,
-                 const struct row *owner, uint32_t slot, const struct row *neighbour,
-                 float similarity, bool spare)
+static int16_t nearest_short(float x)
+{
+    if (x <= INT16_MIN) return INT16_MIN;
+    if (x >= INT16_MAX) return INT16_MAX;
+    return (int16_t)lrintf(x);
+}
+
+static int similarity_units(float similarity)
+{
+    const float inside = fminf(1, fmaxf(-1, similarity));
+    return (int)lrintf(inside * LINK_SIMILARITY_ONE);
+}
+
+float tk_link_rounded(float similarity)
+{
+    return (float)similarity_units(similarity) / LINK_SIMILARITY_ONE;
+}
+
+void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i, struct row owner,
+                 uint32_t slot, struct row neighbour, float similarity, bool spare)
 {
     struct link_group *group = tk_link_group(list, i / LINKS_GROUP);
     const uint32_t place = i % LINKS_GROUP;
     uint16_t bits[SIGNS_MAX / 16];
     float sums[3];
-    coder->kernels->difference(owner->coarse, owner->scale, neighbour->coarse, neighbour->scale,
+    coder->kernels->difference(owner.coarse, owner.scale, neighbour.coarse, neighbour.scale,
                                coder->n, bits, sums);
     if (coder->kernels->interleaved)
         put_interleaved(group->signs, coder->n, place, bits);
@@ -60,10 +78,11 @@ void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i,
     const float factor = sums[0] > 0 ? sums[1] / sums[0] : 0;
     const float along = similarity - tk_rows_similarity(coder, owner, owner); /* u.r */
     atomic_store_explicit(&group->slots[place], slot, memory_order_relaxed);
-    group->factor[place] = factor;
-    group->base[place] = along - factor * sums[2];
-    tk_link_notes(list, i / LINKS_GROUP)->similarity[place] = similarity;
-    tk_link_set_spare(list, i, spare);
+    const float units = factor / LINK_FACTOR_UNIT;
+    group->factor[place] = units < UINT16_MAX ? (uint16_t)(units + 0.5f) : UINT16_MAX;
+    group->base[place] = nearest_short((along - factor * sums[2]) / LINK_BASE_UNIT);
+    tk_link_notes(list, i / LINKS_GROUP)->links[place] =
+        (int16_t)(2 * similarity_units(similarity) + spare);
 }
 
 static void copy_signs(const struct coder *coder, uint8_t *to, uint32_t place_to,
@@ -90,8 +109,8 @@ void tk_link_copy(const struct coder *coder, struct neighbours *list, uint32_t t
     atomic_store_explicit(&group->slots[place], tk_neighbour(other, from), memory_order_relaxed);
     group->base[place] = old->base[place_from];
     group->factor[place] = old->factor[place_from];
-    tk_link_notes(list, to / LINKS_GROUP)->similarity[place] = tk_link_similarity(other, from);
-    tk_link_set_spare(list, to, tk_link_is_spare(other, from));
+    tk_link_notes(list, to / LINKS_GROUP)->links[place] =
+        tk_link_notes(other, from / LINKS_GROUP)->links[place_from];
 }
 
 void tk_links_reorder(const struct coder *coder, struct neighbours *list)
@@ -112,13 +131,16 @@ void tk_links_reorder(const struct coder *coder, struct neighbours *list)
 }
 
 void tk_links_guess(const struct coder *coder, const struct query *query,
-                    const struct link_group *group, float to_owner, float similarity[LINKS_GROUP])
+                    const struct link_group *group, float to_owner, float similarity[LINKS_GROUP],
+                    const struct neighbours *ahead)
 {
     uint32_t sums[LINKS_GROUP];
-    coder->kernels->scan(group->signs, query->tables, coder->n, sums);
-    const float step = query->step, base = query->base;
+    coder->kernels->scan(group->signs, query->tables, coder->n, sums,
+                         ahead ? tk_link_group(ahead, 0)->signs : group->signs);
+    const float step = query->step * LINK_FACTOR_UNIT, base = query->base * LINK_FACTOR_UNIT;
     for (uint32_t i = 0; i < LINKS_GROUP; i++) {
         const float along = (float)(int32_t)sums[i] * step + base;
-        similarity[i] = to_owner + group->base[i] + group->factor[i] * along;
+        similarity[i] =
+            to_owner + (float)group->base[i] * LINK_BASE_UNIT + (float)group->factor[i] * along;
     }
 }

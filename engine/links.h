@@ -42,18 +42,24 @@ struct link_group {
     /* graph_remove.c may overwrite a number with the owner's own where memory for a new list ran
      * out; nothing else changes after publication. */
     _Atomic uint32_t slots[LINKS_GROUP];
-    float base[LINKS_GROUP];
-    float factor[LINKS_GROUP];
+    int16_t base[LINKS_GROUP];    /* in units of LINK_BASE_UNIT */
+    uint16_t factor[LINKS_GROUP]; /* in units of LINK_FACTOR_UNIT */
     uint8_t signs[];
 };
 
-/* What writers want to know of each link of a group. */
+/* Fine enough to add nothing to the error of a guess. */
+#define LINK_BASE_UNIT (1.0f / 8192)
+#define LINK_FACTOR_UNIT (1.0f / 65536)
+
+/* What writers want to know of each link of a group: in the upper 15 bits the similarity of owner
+ * and neighbour by coarse codes, in units of 1 / LINK_SIMILARITY_ONE, and in the lowest whether the
+ * link is spare: not one of the diverse ones that the selection heuristic asks for, but one that
+ * fills the list up, since its bits are read in any case. */
 struct link_notes {
-    float similarity[LINKS_GROUP]; /* of owner and neighbour, by coarse codes */
-    uint32_t spare; /* bit i: the link is not one of the diverse ones that the selection heuristic
-                       asks for, but fills the list up, since its bits are read in any case */
-    uint32_t zero[15];
+    int16_t links[LINKS_GROUP];
 };
+
+#define LINK_SIMILARITY_ONE 16383
 
 static inline size_t tk_group_size(uint32_t n)
 {
@@ -89,25 +95,27 @@ static inline uint32_t tk_neighbour(const struct neighbours *list, uint32_t i)
 
 static inline float tk_link_similarity(const struct neighbours *list, uint32_t i)
 {
-    return tk_link_notes(list, i / LINKS_GROUP)->similarity[i % LINKS_GROUP];
+    const int note = tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP];
+    return (float)((note - (note & 1)) / 2) / LINK_SIMILARITY_ONE;
 }
 
 static inline bool tk_link_is_spare(const struct neighbours *list, uint32_t i)
 {
-    return tk_link_notes(list, i / LINKS_GROUP)->spare >> (i % LINKS_GROUP) & 1;
+    return tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP] & 1;
 }
 
 static inline void tk_link_set_spare(struct neighbours *list, uint32_t i, bool spare)
 {
-    const uint32_t bit = UINT32_C(1) << (i % LINKS_GROUP);
-    struct link_notes *notes = tk_link_notes(list, i / LINKS_GROUP);
-    notes->spare = spare ? notes->spare | bit : notes->spare & ~bit;
+    int16_t *note = &tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP];
+    *note = (int16_t)(*note - (*note & 1) + spare);
 }
 
+/* A similarity as precise as notes keep it. */
+float tk_link_rounded(float similarity);
+
 /* Writes link i of a list that is not published yet. */
-void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i,
-                 const struct row *owner, uint32_t slot, const struct row *neighbour,
-                 float similarity, bool spare);
+void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i, struct row owner,
+                 uint32_t slot, struct row neighbour, float similarity, bool spare);
 
 /* Copies link `from` of one list to place `to` of another one of the same owner. */
 void tk_link_copy(const struct coder *coder, struct neighbours *list, uint32_t to,
@@ -118,16 +126,18 @@ void tk_link_copy(const struct coder *coder, struct neighbours *list, uint32_t t
 void tk_links_reorder(const struct coder *coder, struct neighbours *list);
 
 /* Guesses the similarities of a group's 32 neighbours to a query; `to_owner` is the query's
- * similarity to the owner. Places past the count get numbers that mean nothing. */
+ * similarity to the owner. Places past the count get numbers that mean nothing. `ahead` is a list
+ * whose first group will be read next; NULL: there is none. */
 void tk_links_guess(const struct coder *coder, const struct query *query,
-                    const struct link_group *group, float to_owner, float similarity[LINKS_GROUP]);
+                    const struct link_group *group, float to_owner, float similarity[LINKS_GROUP],
+                    const struct neighbours *ahead);
 
-/* Asks for the memory of a list before it is read. */
+/* Asks for the memory of what stands before a list's first signs. */
 static inline void tk_links_prefetch(const struct neighbours *list)
 {
     const char *at = (const char *)list;
-    const size_t size = sizeof(*list) + tk_group_size(list->n);
-    for (size_t line = 64; line < size; line += 64) __builtin_prefetch(at + line);
+    const size_t size = sizeof(*list) + sizeof(struct link_group);
+    for (size_t line = 0; line < size; line += 64) __builtin_prefetch(at + line);
 }
 
 #endif

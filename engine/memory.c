@@ -3,7 +3,6 @@
  */
 #include "engine/memory.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +14,7 @@ void tk_memory_init(struct memory *memory)
     atomic_init(&memory->fail_after, -1);
 }
 
-static bool told_to_fail(struct memory *memory)
+bool tk_memory_is_to_fail(struct memory *memory)
 {
     int64_t left = atomic_load_explicit(&memory->fail_after, memory_order_relaxed);
     while (left > 0)
@@ -31,12 +30,12 @@ static void *counted(struct memory *memory, void *block, size_t size)
 
 void *tk_memory_alloc(struct memory *memory, size_t size)
 {
-    return told_to_fail(memory) ? NULL : counted(memory, malloc(size), size);
+    return tk_memory_is_to_fail(memory) ? NULL : counted(memory, malloc(size), size);
 }
 
 void *tk_memory_zalloc(struct memory *memory, size_t size)
 {
-    return told_to_fail(memory) ? NULL : counted(memory, calloc(1, size), size);
+    return tk_memory_is_to_fail(memory) ? NULL : counted(memory, calloc(1, size), size);
 }
 
 static size_t whole_lines(size_t size)
@@ -46,13 +45,13 @@ static size_t whole_lines(size_t size)
 
 void *tk_memory_lines(struct memory *memory, size_t size)
 {
-    if (told_to_fail(memory)) return NULL;
+    if (tk_memory_is_to_fail(memory)) return NULL;
     return counted(memory, aligned_alloc(CACHE_LINE, whole_lines(size)), size);
 }
 
 void *tk_memory_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
 {
-    if (told_to_fail(memory)) return NULL;
+    if (tk_memory_is_to_fail(memory)) return NULL;
     void *resized = realloc(block, new_size);
     if (resized) {
         atomic_fetch_sub_explicit(&memory->bytes, old_size, memory_order_relaxed);

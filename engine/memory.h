@@ -8,6 +8,7 @@
 #define ENGINE_MEMORY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,5 +25,9 @@ void *tk_memory_lines(struct memory *memory, size_t size);
 /* As realloc: where it fails the old block is as it was. */
 void *tk_memory_resize(struct memory *memory, void *block, size_t old_size, size_t new_size);
 void tk_memory_free(struct memory *memory, void *block, size_t size);
+
+/* Whether an allocation that is made elsewhere (arena.h) is one of those that a test wants to fail.
+ */
+bool tk_memory_is_to_fail(struct memory *memory);
 
 #endif

@@ -15,6 +15,7 @@
 struct ranking {
     tk_hit *items;
     size_t count;
+    size_t moved;            /* hits that came from a node their id had already left */
     size_t room;             /* hits there is memory for */
     size_t limit;            /* hits to keep; SIZE_MAX: all */
     float threshold;         /* hits below are not kept */

@@ -25,6 +25,8 @@
 /* Coarse similarities are off by a few ten-thousandths, so that the best k by all bits are among a
  * few more by coarse codes. */
 #define RANK_MORE(k) ((k) + (k) / 8 + 12)
+/* Rows that are asked for before they are read. */
+#define LOOK_AHEAD 3
 
 void tk_search_init(tk_search *search)
 {
@@ -79,49 +81,91 @@ static bool set_is_narrow(const struct tk_index *index, const tk_search *search)
 static tk_status compare_all(const struct tk_index *index, struct session *session,
                              const struct filter *filter, struct ranking *ranking)
 {
-    ranking->count = 0;
+    ranking->count = ranking->moved = 0;
     if (filter->within && tk_idset_count(filter->within) < tk_index_count(index))
         return tk_exact_set(index, session, filter, ranking);
     return tk_exact_scan(index, session, filter, ranking);
 }
 
+/* Asks for some of what a comparison with a candidate will read, the rest of which follows it. */
+static void prefetch_codes(const int8_t *codes)
+{
+    for (size_t line = 0; line < 12; line++) __builtin_prefetch(codes + 64 * line);
+}
+
 /* Candidates whose similarity was only guessed get it by coarse codes. */
 static void know_all(const struct tk_index *index, struct session *session)
 {
+    const struct store *store = &index->store;
     struct queue *best = &session->best;
-    for (size_t i = 0; i < best->count; i++) {
-        if (best->items[i].slot & EXPANDED) continue;
-        const char *row = (const char *)tk_store_row(&index->store, best->items[i].slot);
-        for (size_t line = 0; line < 8; line++) __builtin_prefetch(row + 64 * line);
-    }
+    size_t ahead = 0;
     for (size_t i = 0; i < best->count; i++) {
         struct candidate *candidate = &best->items[i];
+        for (; ahead < best->count && ahead <= i + LOOK_AHEAD; ahead++)
+            if (!(best->items[ahead].slot & EXPANDED))
+                prefetch_codes(tk_store_codes(store, best->items[ahead].slot));
         if (!(candidate->slot & EXPANDED))
-            candidate->similarity = tk_coarse_similarity(
-                &index->store.coder, &session->query, tk_store_row(&index->store, candidate->slot));
+            candidate->similarity = tk_coarse_similarity(&store->coder, &session->query,
+                                                         tk_store_row(store, candidate->slot));
         candidate->slot = tk_candidate_slot(*candidate);
     }
-    tk_queue_sort(best);
+    tk_candidates_sort(best->items, best->count);
 }
 
-/* Turns what a walk found into hits. Candidates are sorted by coarse codes. */
+static float fine_similarity(const struct tk_index *index, const struct session *session,
+                             uint32_t slot)
+{
+    return tk_fine_similarity(&index->store.coder, &session->query,
+                              tk_store_row(&index->store, slot));
+}
+
+/* Puts the first `count` candidates into their final order. */
+static void know_finely(const struct tk_index *index, const struct session *session, size_t count)
+{
+    const struct coder *coder = &index->store.coder;
+    struct candidate *items = session->best.items;
+    for (size_t i = 0; i < count; i++)
+        prefetch_codes(tk_store_codes(&index->store, items[i].slot) + coder->n);
+    for (size_t i = 0; i < count; i++)
+        items[i].similarity = fine_similarity(index, session, items[i].slot);
+    tk_candidates_sort(items, count);
+}
+
+/* Asks for what tk_rank_node will read of the first `count` candidates. */
+static void prefetch_ids(const struct tk_index *index, const struct session *session, size_t count)
+{
+    const struct candidate *items = session->best.items;
+    for (size_t i = 0; i < count; i++) {
+        const char *node = (const char *)tk_store_node(&index->store, items[i].slot);
+        __builtin_prefetch(node);
+        __builtin_prefetch(node + offsetof(struct node, slot));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct node *node = tk_store_node(&index->store, items[i].slot);
+        const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
+        if (members && members->count == 1) tk_idmap_prefetch(&index->map, members->ids[0]);
+    }
+}
+
+/* Turns what a walk found into hits. Candidates are sorted by coarse codes; the first few are
+ * looked at by all bits, and the others only where those were not enough, because nodes have died
+ * or stand for ids that the filter does not want. */
 static bool rank_walk(const struct tk_index *index, struct session *session,
                       const struct filter *filter, size_t wanted, struct ranking *ranking)
 {
     const struct queue *best = &session->best;
-    size_t more = RANK_MORE(wanted);
-    for (size_t i = 0; i < best->count && i < more; i++) {
-        const char *fine = (const char *)tk_row_fine(
-            &index->store.coder, tk_store_row(&index->store, best->items[i].slot));
-        for (size_t line = 0; line < 12; line++) __builtin_prefetch(fine + 64 * line);
-    }
+    const size_t few = RANK_MORE(wanted) < best->count ? RANK_MORE(wanted) : best->count;
+    float last = INFINITY;
+    know_finely(index, session, few);
+    prefetch_ids(index, session, wanted < few ? wanted : few);
     for (size_t i = 0; i < best->count; i++) {
-        /* Where nodes have died, those that come after take their place. */
-        if (i >= more && ranking->count >= wanted) break;
-        const uint32_t slot = best->items[i].slot;
-        const float similarity = tk_fine_similarity(&index->store.coder, &session->query,
-                                                    tk_store_row(&index->store, slot));
-        if (!tk_rank_node(index, &session->query, filter, ranking, slot, similarity)) return false;
+        const struct candidate candidate = best->items[i];
+        /* An id that is being replaced may come twice; then there has to be one more. */
+        const bool enough = ranking->count >= wanted + ranking->moved;
+        if (enough && (i >= few || candidate.similarity < last)) break;
+        last = i < few ? candidate.similarity : fine_similarity(index, session, candidate.slot);
+        if (!tk_rank_node(index, &session->query, filter, ranking, candidate.slot, last))
+            return false;
     }
     return true;
 }
@@ -140,7 +184,7 @@ static tk_status walk(const struct tk_index *index, struct session *session,
                               .except = NO_SLOT,
                               .expansions_max =
                                   open ? SIZE_MAX : tk_index_count(index) / WALK_PER_EF + ef};
-    ranking->count = 0;
+    ranking->count = ranking->moved = 0;
     tk_status status = tk_graph_walk(&index->graph, session, &walk);
     if (status != TK_OK) return status;
     know_all(index, session);

@@ -115,14 +115,18 @@ bool tk_scores_reserve(struct session *session, size_t count)
     return grown;
 }
 
-static int by_rank(const void *left, const void *right)
+static bool comes_before(struct candidate a, struct candidate b)
 {
-    const struct candidate *a = left, *b = right;
-    if (a->similarity != b->similarity) return a->similarity > b->similarity ? -1 : 1;
-    return (a->slot > b->slot) - (a->slot < b->slot);
+    return a.similarity != b.similarity ? a.similarity > b.similarity : a.slot < b.slot;
 }
 
-void tk_queue_sort(struct queue *queue)
+/* Queues are short, or nearly sorted already, so that nothing beats inserting. */
+void tk_candidates_sort(struct candidate *items, size_t count)
 {
-    if (queue->count > 1) qsort(queue->items, queue->count, sizeof(*queue->items), by_rank);
+    for (size_t i = 1; i < count; i++) {
+        const struct candidate item = items[i];
+        size_t at = i;
+        for (; at > 0 && comes_before(item, items[at - 1]); at--) items[at] = items[at - 1];
+        items[at] = item;
+    }
 }

@@ -116,7 +116,7 @@ static inline size_t tk_queue_insert(struct queue *queue, size_t keep, struct ca
     return at;
 }
 
-/* Sorts a queue: best first, ties by slot. */
-void tk_queue_sort(struct queue *queue);
+/* Sorts candidates: best first, ties by slot. */
+void tk_candidates_sort(struct candidate *items, size_t count);
 
 #endif

@@ -13,7 +13,8 @@
  *     parents    for each slot, its node's parent in the tree, or NO_SLOT: uint32_t
  *     lengths    for each slot, the length of its neighbour list: uint32_t
  *     ids        the members of all slots, one after another: uint64_t
- *     rows       for each slot its row (code.h); zeros where it is free
+ *     scales     for each slot the scale of its row (code.h); 0 where it is free: float
+ *     rows       for each slot the codes of its row; zeros where it is free
  *     lists      for each slot that is not free a struct neighbours (links.h), whose first bytes,
  * that only mean something in memory, are zero note       the caller's bytes
  *
@@ -28,7 +29,7 @@
 
 #define SNAPSHOT_MAGIC "TEKUPIDX"
 #define SNAPSHOT_ORDER UINT32_C(0x01020304)
-#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_VERSION 3
 #define SNAPSHOT_HEADER 4096
 #define SNAPSHOT_ALIGN 64
 #define SNAPSHOT_CHUNK ((size_t)1 << 20)
@@ -39,6 +40,7 @@ enum snapshot_section {
     SECTION_PARENTS,
     SECTION_LENGTHS,
     SECTION_IDS,
+    SECTION_SCALES,
     SECTION_ROWS,
     SECTION_LISTS,
     SECTION_NOTE,
@@ -64,7 +66,7 @@ struct snapshot_header {
     uint32_t crc;           /* of all before */
 };
 
-_Static_assert(sizeof(struct snapshot_header) == 200, "the header is the same for every compiler");
+_Static_assert(sizeof(struct snapshot_header) == 216, "the header is the same for every compiler");
 
 /* Where the sections begin in a file of so many chunks, and how many there are for so many bytes.
  */

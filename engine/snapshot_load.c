@@ -127,7 +127,8 @@ static tk_status check_layout(struct input *input)
     const uint64_t sizes[SECTION_ROWS] = {[SECTION_MEMBERS] = header->slots * sizeof(uint32_t),
                                           [SECTION_PARENTS] = header->slots * sizeof(uint32_t),
                                           [SECTION_LENGTHS] = header->slots * sizeof(uint32_t),
-                                          [SECTION_IDS] = header->ids * sizeof(tk_id)};
+                                          [SECTION_IDS] = header->ids * sizeof(tk_id),
+                                          [SECTION_SCALES] = header->slots * sizeof(float)};
     uint64_t end = input->begin;
     if (header->ids > header->file_size) return fail_corrupt(input, "has counts out of range");
     for (unsigned i = 0; i < SECTION_COUNT; i++) {
@@ -217,10 +218,11 @@ static tk_status adopt_rows(struct input *input, struct session *session)
 {
     const struct snapshot_header *header = &input->header;
     struct store *store = &input->index->store;
-    char *rows = input->mapping + header->sections[SECTION_ROWS].offset;
+    int8_t *codes = (int8_t *)input->mapping + header->sections[SECTION_ROWS].offset;
+    const float *scales = (const float *)(input->mapping + header->sections[SECTION_SCALES].offset);
     void *mapping = input->mapping;
     input->mapping = NULL;
-    if (tk_store_adopt(store, &session->seat, mapping, input->size, rows,
+    if (tk_store_adopt(store, &session->seat, mapping, input->size, codes, scales,
                        (uint32_t)header->slots) != TK_OK)
         return tk_fail_memory(input->error);
     return TK_OK;
@@ -265,7 +267,7 @@ static tk_status make_nodes(struct input *input, struct session *session)
         const uint32_t count = input->members[slot], parent = input->parents[slot];
         struct node *node = tk_store_node(store, slot);
         if (count == 0) continue;
-        const float scale = tk_store_row(store, slot)->scale;
+        const float scale = tk_store_row(store, slot).scale;
         if (!(scale > 0 && scale < 1)) return fail_corrupt(input, "has a row that is no vector's");
         if (count > left) return fail_corrupt(input, "has a node without its ids");
         if (parent != NO_SLOT && (parent == slot || !is_node(input, parent)))
@@ -313,7 +315,7 @@ static tk_status set_lists(struct input *input, uint32_t *inlinks)
         if (reorder) tk_links_reorder(&store->coder, list);
         for (uint32_t i = 0; i < list->count; i++)
             if (tk_neighbour(list, i) != slot) inlinks[tk_neighbour(list, i)]++;
-        atomic_store_explicit(&tk_store_node(store, slot)->out, list, memory_order_release);
+        atomic_store_explicit(&tk_store_spot(store, slot)->out, list, memory_order_release);
         at += tk_links_size(list->n, list->groups);
         left -= tk_links_size(list->n, list->groups);
     }
@@ -332,7 +334,7 @@ static tk_status set_inlinks(struct input *input, const uint32_t *inlinks)
         in->capacity = inlinks[slot];
     }
     for (uint32_t slot = 0; slot < input->header.slots; slot++) {
-        const struct neighbours *list = tk_node_list(tk_store_node(store, slot));
+        const struct neighbours *list = tk_store_list(store, slot);
         for (uint32_t i = 0; list && i < list->count; i++) {
             if (tk_neighbour(list, i) == slot) continue;
             struct inlinks *in = &tk_store_node(store, tk_neighbour(list, i))->in;
@@ -371,7 +373,7 @@ static tk_status publish(struct input *input, struct session *session)
     for (uint32_t slot = 0; slot < input->header.slots; slot++) {
         struct node *node = tk_store_node(&index->store, slot);
         if (input->members[slot] > 0)
-            atomic_store_explicit(&node->state, SLOT_LIVE, memory_order_release);
+            tk_store_set_state(&index->store, slot, SLOT_LIVE);
         else
             tk_store_give(&index->store, node);
     }

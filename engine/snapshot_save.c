@@ -114,7 +114,7 @@ static tk_status put_zeros(struct output *output, size_t size)
 static struct node *node_at(const struct output *output, uint32_t slot)
 {
     struct node *node = tk_store_node(&output->index->store, slot);
-    return tk_node_state(node) == SLOT_LIVE ? node : NULL;
+    return tk_store_is_live(&output->index->store, slot) ? node : NULL;
 }
 
 static const struct members *members_at(const struct output *output, uint32_t slot)
@@ -139,8 +139,8 @@ static tk_status put_parent(struct output *output, uint32_t slot)
 
 static tk_status put_length(struct output *output, uint32_t slot)
 {
-    struct node *node = node_at(output, slot);
-    const struct neighbours *list = node ? tk_node_list(node) : NULL;
+    const struct neighbours *list =
+        node_at(output, slot) ? tk_store_list(&output->index->store, slot) : NULL;
     const uint32_t count = list ? list->count : 0;
     return put(output, &count, sizeof(count));
 }
@@ -151,18 +151,24 @@ static tk_status put_ids(struct output *output, uint32_t slot)
     return members ? put(output, members->ids, members->count * sizeof(*members->ids)) : TK_OK;
 }
 
+static tk_status put_scale(struct output *output, uint32_t slot)
+{
+    const float scale =
+        node_at(output, slot) ? tk_store_spot(&output->index->store, slot)->scale : 0;
+    return put(output, &scale, sizeof(scale));
+}
+
 static tk_status put_row(struct output *output, uint32_t slot)
 {
     const struct store *store = &output->index->store;
     if (!node_at(output, slot)) return put_zeros(output, store->row_size);
-    return put(output, tk_store_row(store, slot), store->row_size);
+    return put(output, tk_store_codes(store, slot), store->row_size);
 }
 
 static tk_status put_list(struct output *output, uint32_t slot)
 {
-    struct node *node = node_at(output, slot);
-    if (!node) return TK_OK;
-    const struct neighbours *list = tk_node_list(node);
+    if (!node_at(output, slot)) return TK_OK;
+    const struct neighbours *list = tk_store_list(&output->index->store, slot);
     const struct neighbours header = {.count = list->count, .groups = list->groups, .n = list->n};
     tk_status status = put(output, &header, sizeof(header));
     if (status != TK_OK) return status;
@@ -174,6 +180,7 @@ static tk_status (*const put_slot[SECTION_NOTE])(struct output *,
                                                               [SECTION_PARENTS] = put_parent,
                                                               [SECTION_LENGTHS] = put_length,
                                                               [SECTION_IDS] = put_ids,
+                                                              [SECTION_SCALES] = put_scale,
                                                               [SECTION_ROWS] = put_row,
                                                               [SECTION_LISTS] = put_list};
 
@@ -185,17 +192,17 @@ static tk_status lay_out(struct output *output, size_t note_size)
     uint64_t lists = 0;
     header->slots = atomic_load_explicit(&store->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < header->slots; slot++) {
-        struct node *node = node_at(output, slot);
-        if (!node) continue;
+        if (!node_at(output, slot)) continue;
         header->nodes++;
         header->ids += members_at(output, slot)->count;
-        const struct neighbours *list = tk_node_list(node);
+        const struct neighbours *list = tk_store_list(store, slot);
         lists += tk_links_size(list->n, list->groups);
     }
     const uint64_t sizes[SECTION_COUNT] = {[SECTION_MEMBERS] = header->slots * sizeof(uint32_t),
                                            [SECTION_PARENTS] = header->slots * sizeof(uint32_t),
                                            [SECTION_LENGTHS] = header->slots * sizeof(uint32_t),
                                            [SECTION_IDS] = header->ids * sizeof(tk_id),
+                                           [SECTION_SCALES] = header->slots * sizeof(float),
                                            [SECTION_ROWS] = header->slots * store->row_size,
                                            [SECTION_LISTS] = lists,
                                            [SECTION_NOTE] = note_size};

@@ -10,7 +10,7 @@
 #define SEGMENT_BITS_MIN 6
 #define SEGMENT_BITS_MAX 12
 #define DIRECTORY_FIRST 16
-#define SLAB_BYTES ((size_t)256 << 10)
+#define LISTS_AT_ONCE_BYTES ((size_t)256 << 10)
 
 static size_t directory_size(uint32_t count)
 {
@@ -49,6 +49,7 @@ tk_status tk_store_init(struct store *store, struct memory *memory, uint32_t dim
         tk_coder_destroy(&store->coder);
         return TK_ENOMEM;
     }
+    tk_arena_init(&store->arena, memory);
     atomic_init(&store->directory, directory);
     atomic_init(&store->used, 0);
     pthread_mutex_init(&store->lock, NULL);
@@ -61,26 +62,9 @@ static size_t segment_slots(const struct store *store)
     return (size_t)1 << store->segment_bits;
 }
 
-static size_t segment_row_bytes(const struct store *store)
+static size_t segment_code_bytes(const struct store *store)
 {
     return segment_slots(store) * store->row_size;
-}
-
-static size_t segment_node_bytes(const struct store *store)
-{
-    return segment_slots(store) * sizeof(struct node);
-}
-
-static uint32_t slab_lists(const struct store *store)
-{
-    const size_t lists = SLAB_BYTES / tk_links_size(store->coder.n, store->usual_groups);
-    return lists < 4 ? 4 : (uint32_t)lists;
-}
-
-static size_t slab_size(const struct store *store)
-{
-    return sizeof(struct slab) +
-           slab_lists(store) * tk_links_size(store->coder.n, store->usual_groups);
 }
 
 static void free_list(struct store *store, struct neighbours *list)
@@ -98,17 +82,13 @@ static void free_members(struct store *store, struct node *node)
 
 static void free_node_content(struct store *store, struct node *node)
 {
-    struct neighbours *out = atomic_load_explicit(&node->out, memory_order_relaxed);
+    struct spot *spot = tk_store_spot(store, node->slot);
+    struct neighbours *out = atomic_load_explicit(&spot->out, memory_order_relaxed);
     if (out) tk_store_release_neighbours(&out->garbage, store);
-    atomic_store_explicit(&node->out, NULL, memory_order_relaxed);
+    atomic_store_explicit(&spot->out, NULL, memory_order_relaxed);
     tk_memory_free(store->memory, node->in.slots, node->in.capacity * sizeof(uint32_t));
     node->in = (struct inlinks){0};
     free_members(store, node);
-}
-
-static void free_rows(struct store *store, char *rows)
-{
-    if (!tk_store_maps(store, rows)) tk_memory_free(store->memory, rows, segment_row_bytes(store));
 }
 
 void tk_store_destroy(struct store *store)
@@ -118,37 +98,29 @@ void tk_store_destroy(struct store *store)
     uint32_t used = atomic_load(&store->used);
     for (uint32_t slot = 0; slot < used; slot++)
         free_node_content(store, tk_store_node(store, slot));
-    for (uint32_t i = 0; i < directory->count && directory->segments[i].nodes; i++) {
-        free_rows(store, directory->segments[i].rows);
-        tk_memory_free(store->memory, directory->segments[i].nodes, segment_node_bytes(store));
-    }
     release_directory(&directory->garbage, store);
-    while (store->slabs) {
-        struct slab *slab = store->slabs;
-        store->slabs = slab->next;
-        tk_memory_free(store->memory, slab, slab_size(store));
-    }
     if (store->mapping) {
         munmap(store->mapping, store->mapping_size);
         atomic_fetch_sub(&store->memory->bytes, store->mapping_size);
     }
+    tk_arena_destroy(&store->arena);
     tk_coder_destroy(&store->coder);
     pthread_mutex_destroy(&store->lock);
     pthread_mutex_destroy(&store->list_lock);
 }
 
-/* Makes the nodes of a segment, and its rows where they are not given. */
-static bool make_segment(struct store *store, uint32_t position, char *rows,
+/* Makes the nodes of a segment, and room for its codes where that is not given. */
+static bool make_segment(struct store *store, uint32_t position, int8_t *codes,
                          struct segment *segment)
 {
-    segment->rows = rows ? rows : tk_memory_lines(store->memory, segment_row_bytes(store));
-    segment->nodes = tk_memory_zalloc(store->memory, segment_node_bytes(store));
-    if (!segment->rows || !segment->nodes) {
-        if (!rows) tk_memory_free(store->memory, segment->rows, segment_row_bytes(store));
-        tk_memory_free(store->memory, segment->nodes, segment_node_bytes(store));
-        return false;
-    }
-    for (size_t row = 0; row < segment_slots(store); row++) {
+    const size_t slots = segment_slots(store), own_codes = codes ? 0 : segment_code_bytes(store);
+    const size_t nodes = slots * sizeof(struct node), spots = slots * sizeof(struct spot);
+    char *block = tk_arena_take(&store->arena, own_codes + spots + nodes);
+    if (!block) return false;
+    segment->codes = codes ? codes : (int8_t *)block;
+    segment->spots = (struct spot *)(block + own_codes);
+    segment->nodes = (struct node *)(block + own_codes + spots);
+    for (size_t row = 0; row < slots; row++) {
         segment->nodes[row].slot = (position << store->segment_bits) + (uint32_t)row;
         segment->nodes[row].garbage.release = tk_store_release_node;
         atomic_init(&segment->nodes[row].parent, NO_SLOT);
@@ -156,9 +128,9 @@ static bool make_segment(struct store *store, uint32_t position, char *rows,
     return true;
 }
 
-/* Makes the segment at a position, which is the next one, with the given rows or its own. Under
+/* Makes the segment at a position, which is the next one, with the given codes or its own. Under
  * `lock`. */
-static tk_status grow(struct store *store, struct seat *seat, uint32_t position, char *rows)
+static tk_status grow(struct store *store, struct seat *seat, uint32_t position, int8_t *codes)
 {
     struct directory *directory = atomic_load_explicit(&store->directory, memory_order_relaxed);
     struct directory *longer = NULL;
@@ -169,7 +141,7 @@ static tk_status grow(struct store *store, struct seat *seat, uint32_t position,
         memcpy(longer->segments, directory->segments,
                directory->count * sizeof(*directory->segments));
     }
-    if (!make_segment(store, position, rows, &segment)) {
+    if (!make_segment(store, position, codes, &segment)) {
         if (longer) release_directory(&longer->garbage, store);
         return TK_ENOMEM;
     }
@@ -184,26 +156,28 @@ static tk_status grow(struct store *store, struct seat *seat, uint32_t position,
 
 /* Makes segments for the rows that a mapping holds, and copies those that do not fill one: the last
  * segment has room for slots that the file does not have. */
-static tk_status adopt_rows(struct store *store, struct seat *seat, char *rows, uint32_t slots)
+static tk_status adopt_rows(struct store *store, struct seat *seat, int8_t *codes,
+                            const float *scales, uint32_t slots)
 {
     const uint32_t per_segment = (uint32_t)segment_slots(store);
     for (uint32_t first = 0; first < slots; first += per_segment) {
-        char *own = rows + (size_t)first * store->row_size;
+        int8_t *own = codes + (size_t)first * store->row_size;
         const bool whole = slots - first >= per_segment;
         tk_status status = grow(store, seat, first >> store->segment_bits, whole ? own : NULL);
         if (status != TK_OK) return status;
-        if (!whole) memcpy(tk_store_row(store, first), own, (slots - first) * store->row_size);
+        if (!whole) memcpy(tk_store_codes(store, first), own, (slots - first) * store->row_size);
     }
+    for (uint32_t slot = 0; slot < slots; slot++) tk_store_spot(store, slot)->scale = scales[slot];
     return TK_OK;
 }
 
 tk_status tk_store_adopt(struct store *store, struct seat *seat, void *mapping, size_t size,
-                         char *rows, uint32_t slots)
+                         int8_t *codes, const float *scales, uint32_t slots)
 {
     store->mapping = mapping;
     store->mapping_size = size;
     atomic_fetch_add(&store->memory->bytes, size);
-    tk_status status = adopt_rows(store, seat, rows, slots);
+    tk_status status = adopt_rows(store, seat, codes, scales, slots);
     if (status == TK_OK) atomic_store_explicit(&store->used, slots, memory_order_release);
     return status;
 }
@@ -231,7 +205,7 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
     pthread_mutex_unlock(&store->lock);
     if (status != TK_OK) return status;
     atomic_store_explicit(&node->parent, NO_SLOT, memory_order_relaxed);
-    atomic_store_explicit(&node->state, SLOT_BUILDING, memory_order_relaxed);
+    tk_store_set_state(store, node->slot, SLOT_BUILDING);
     *slot = node->slot;
     return TK_OK;
 }
@@ -239,7 +213,7 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
 void tk_store_give(struct store *store, struct node *node)
 {
     free_node_content(store, node);
-    atomic_store_explicit(&node->state, SLOT_FREE, memory_order_release);
+    tk_store_set_state(store, node->slot, SLOT_FREE);
     pthread_mutex_lock(&store->lock);
     node->garbage.next = (struct garbage *)store->free_nodes;
     store->free_nodes = node;
@@ -263,21 +237,21 @@ static void push_free_list(struct store *store, struct neighbours *list)
     store->free_lists = list;
 }
 
+/* Makes lists of the usual size. Under list_lock. */
+static void make_lists(struct store *store)
+{
+    const size_t size = tk_links_size(store->coder.n, store->usual_groups);
+    const size_t lists = LISTS_AT_ONCE_BYTES < size ? 1 : LISTS_AT_ONCE_BYTES / size;
+    char *block = tk_arena_take(&store->arena, lists * size);
+    for (size_t i = lists; block && i-- > 0;)
+        push_free_list(store, (struct neighbours *)(block + i * size));
+}
+
 /* A list of the usual size; NULL when memory ran out. */
 static struct neighbours *take_list(struct store *store)
 {
     pthread_mutex_lock(&store->list_lock);
-    if (!store->free_lists) {
-        struct slab *slab = tk_memory_lines(store->memory, slab_size(store));
-        if (slab) {
-            memset(slab->lists, 0, slab_size(store) - sizeof(*slab));
-            const size_t size = tk_links_size(store->coder.n, store->usual_groups);
-            slab->next = store->slabs;
-            store->slabs = slab;
-            for (uint32_t i = 0; i < slab_lists(store); i++)
-                push_free_list(store, (struct neighbours *)(slab->lists + i * size));
-        }
-    }
+    if (!store->free_lists) make_lists(store);
     struct neighbours *list = store->free_lists;
     if (list) store->free_lists = (struct neighbours *)list->garbage.next;
     pthread_mutex_unlock(&store->list_lock);

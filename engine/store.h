@@ -24,6 +24,7 @@
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
+#include "engine/arena.h"
 #include "engine/links.h"
 #include "engine/status.h"
 
@@ -45,28 +46,29 @@ struct members {
     tk_id ids[]; /* ascending; an id may occur twice while it is being replaced */
 };
 
+/* What a walk reads of a node before its row and its list; spots of all nodes are small enough to
+ * stay in a cache. */
+struct spot {
+    _Atomic(struct neighbours *) out; /* NULL: none yet */
+    float scale;                      /* of the row */
+    _Atomic uint8_t state;
+};
+
+/* What else there is to a node. */
 struct node {
     struct garbage garbage;
-    uint32_t slot;
-    _Atomic uint8_t state;
-    _Atomic uint32_t parent; /* in the tree (graph_tree.c), or NO_SLOT */
-    bool is_entry;           /* it is in the table of entry points; under the graph's entry_lock */
-    _Atomic(struct neighbours *) out; /* NULL: none yet */
     _Atomic(struct members *) members;
     _Alignas(8) unsigned char own_members[sizeof(struct members) + sizeof(tk_id)];
+    uint32_t slot;
+    _Atomic uint32_t parent; /* in the tree (graph_tree.c), or NO_SLOT */
+    bool is_entry;           /* it is in the table of entry points; under the graph's entry_lock */
     struct inlinks in;
 };
 
 struct segment {
-    char *rows;
+    int8_t *codes; /* of the rows */
+    struct spot *spots;
     struct node *nodes;
-};
-
-/* Lists of the usual size are made many at a time, and used again: small blocks between them would
- * keep their memory in pieces. */
-struct slab {
-    struct slab *next;
-    _Alignas(64) char lists[];
 };
 
 struct directory {
@@ -78,6 +80,7 @@ struct directory {
 
 struct store {
     struct memory *memory;
+    struct arena arena; /* of rows, spots, nodes and lists of the usual size */
     struct coder coder;
     size_t row_size;
     uint32_t segment_bits; /* a segment has 1 << segment_bits slots */
@@ -88,9 +91,8 @@ struct store {
     uint32_t free_count;
     char *mapping; /* of a saved index, or NULL; rows and lists may lie in it */
     size_t mapping_size;
-    pthread_mutex_t list_lock;     /* protects the two below */
-    struct neighbours *free_lists; /* of the usual size */
-    struct slab *slabs;            /* where lists of the usual size come from */
+    pthread_mutex_t list_lock;     /* protects the free lists */
+    struct neighbours *free_lists; /* of the usual size, which are made many at a time */
     uint32_t usual_groups;
 };
 
@@ -108,11 +110,12 @@ void tk_store_release_node(struct garbage *garbage, void *store);
 void tk_store_release_neighbours(struct garbage *garbage, void *store);
 void tk_store_release_members(struct garbage *garbage, void *store);
 
-/* Takes over a private, writable mapping of a saved index, in which the rows of the first `slots`
- * slots lie at `rows`; from here on it is unmapped by tk_store_destroy. The store is empty. Slots
- * come in state free and on no list: the caller makes each live or gives it. Errors: TK_ENOMEM. */
+/* Takes over a private, writable mapping of a saved index, in which the codes of the first `slots`
+ * slots lie at `codes`, and from here on it is unmapped by tk_store_destroy; `scales` are those of
+ * the rows. The store is empty. Slots come in state free and on no list: the caller makes each live
+ * or gives it. Errors: TK_ENOMEM. */
 tk_status tk_store_adopt(struct store *store, struct seat *seat, void *mapping, size_t size,
-                         char *rows, uint32_t slots);
+                         int8_t *codes, const float *scales, uint32_t slots);
 
 /* Whether a block lies in the mapping, and so is not freed by itself. */
 static inline bool tk_store_maps(const struct store *store, const void *block)
@@ -148,25 +151,43 @@ static inline struct node *tk_store_node(const struct store *store, uint32_t slo
     return &tk_store_segment(store, slot)->nodes[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
 }
 
-static inline struct row *tk_store_row(const struct store *store, uint32_t slot)
+static inline struct spot *tk_store_spot(const struct store *store, uint32_t slot)
 {
-    size_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
-    return (struct row *)(tk_store_segment(store, slot)->rows + row * store->row_size);
+    return &tk_store_segment(store, slot)->spots[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
 }
 
-static inline enum slot_state tk_node_state(const struct node *node)
+/* Where the codes of a slot's row are. */
+static inline int8_t *tk_store_codes(const struct store *store, uint32_t slot)
 {
-    return (enum slot_state)atomic_load_explicit(&node->state, memory_order_acquire);
+    size_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
+    return tk_store_segment(store, slot)->codes + row * store->row_size;
+}
+
+static inline struct row tk_store_row(const struct store *store, uint32_t slot)
+{
+    return (struct row){tk_store_codes(store, slot), tk_store_spot(store, slot)->scale};
+}
+
+static inline enum slot_state tk_store_state(const struct store *store, uint32_t slot)
+{
+    return (enum slot_state)atomic_load_explicit(&tk_store_spot(store, slot)->state,
+                                                 memory_order_acquire);
+}
+
+static inline void tk_store_set_state(const struct store *store, uint32_t slot,
+                                      enum slot_state state)
+{
+    atomic_store_explicit(&tk_store_spot(store, slot)->state, (uint8_t)state, memory_order_release);
 }
 
 static inline bool tk_store_is_live(const struct store *store, uint32_t slot)
 {
-    return tk_node_state(tk_store_node(store, slot)) == SLOT_LIVE;
+    return tk_store_state(store, slot) == SLOT_LIVE;
 }
 
-static inline struct neighbours *tk_node_list(const struct node *node)
+static inline struct neighbours *tk_store_list(const struct store *store, uint32_t slot)
 {
-    return atomic_load_explicit(&node->out, memory_order_acquire);
+    return atomic_load_explicit(&tk_store_spot(store, slot)->out, memory_order_acquire);
 }
 
 #endif

@@ -9,36 +9,43 @@
 
 #include <math.h>
 
-static tk_status sum_of_squares(const float *vector, uint32_t dim, const char *what, double *sum,
-                                tk_error *error)
+/* Lengths between these are divided by in single precision. */
+#define LENGTH_SMALL 1e-15
+#define LENGTH_LARGE 1e15
+
+static tk_status sum_of_squares(const struct kernels *kernels, const float *vector, uint32_t dim,
+                                const char *what, double *sum, tk_error *error)
 {
-    double total = 0;
-    for (uint32_t i = 0; i < dim; i++) total += (double)vector[i] * (double)vector[i];
-    *sum = total;
-    if (!isfinite(total)) {
+    *sum = kernels->squares(vector, dim);
+    if (!isfinite(*sum)) {
         uint32_t i = 0;
         while (i < dim - 1 && isfinite(vector[i])) i++;
         return tk_fail(error, TK_ENONFINITE, "%s: component %u is %s", what, i,
                        isnan(vector[i]) ? "NaN" : "infinite");
     }
-    if (total == 0) return tk_fail(error, TK_EZERO, "%s: all %u components are zero", what, dim);
+    if (*sum == 0) return tk_fail(error, TK_EZERO, "%s: all %u components are zero", what, dim);
     return TK_OK;
 }
 
-tk_status tk_vector_check(const float *vector, uint32_t dim, const char *what, tk_error *error)
+tk_status tk_vector_check(const struct kernels *kernels, const float *vector, uint32_t dim,
+                          const char *what, tk_error *error)
 {
     double unused;
-    return sum_of_squares(vector, dim, what, &unused, error);
+    return sum_of_squares(kernels, vector, dim, what, &unused, error);
 }
 
-tk_status tk_vector_normalise(const float *vector, uint32_t dim, uint32_t stride, const char *what,
-                              float *out, tk_error *error)
+tk_status tk_vector_normalise(const struct kernels *kernels, const float *vector, uint32_t dim,
+                              const char *what, float *out, tk_error *error)
 {
     double sum;
-    tk_status status = sum_of_squares(vector, dim, what, &sum, error);
+    tk_status status = sum_of_squares(kernels, vector, dim, what, &sum, error);
     if (status != TK_OK) return status;
-    double length = sqrt(sum);
-    for (uint32_t i = 0; i < dim; i++) out[i] = (float)((double)vector[i] / length);
-    for (uint32_t i = dim; i < stride; i++) out[i] = 0;
+    const double length = sqrt(sum);
+    if (length > LENGTH_SMALL && length < LENGTH_LARGE) {
+        const float inverse = (float)(1 / length);
+        for (uint32_t i = 0; i < dim; i++) out[i] = vector[i] * inverse;
+    } else {
+        for (uint32_t i = 0; i < dim; i++) out[i] = (float)((double)vector[i] / length);
+    }
     return TK_OK;
 }

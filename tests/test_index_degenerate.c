@@ -5,14 +5,14 @@
 
 enum { DIM = 32 };
 
-/* Searches for every step-th of n vectors. One as near as it comes first nearly always, and one of
- * its neighbourhood always: a similarity of at least `near`. */
 /* What tekup/index.h allows a similarity to be off by: vectors that differ by less are as good as
  * equal to an index. */
 #define SIMILARITY_SLACK 1e-4f
 
+/* Searches for every step-th of n vectors. One as near as it comes first in at least `share` of the
+ * cases, and one of its neighbourhood always: a similarity of at least `near`. */
 static void expect_self_first(const tk_index *index, size_t n, const float *vectors, size_t step,
-                              float near)
+                              float near, double share)
 {
     size_t first = 0, all = 0;
     for (size_t i = 0; i < n; i += step, all++) {
@@ -22,7 +22,7 @@ static void expect_self_first(const tk_index *index, size_t n, const float *vect
                       (double)hits[0].similarity);
         first += hits[0].similarity >= 1 - SIMILARITY_SLACK;
     }
-    cr_expect_geq((double)first, 0.97 * (double)all, "%zu of %zu", first, all);
+    cr_expect_geq((double)first, share * (double)all, "%zu of %zu", first, all);
 }
 
 Test(index_degenerate, all_vectors_equal)
@@ -67,7 +67,7 @@ Test(index_degenerate, many_copies_among_others)
     data_add(index, N / 2, DIM, vectors + N / 2 * DIM, N / 2);
     cr_expect_eq(tk_index_count(index), N + copies);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.999999f);
+    expect_self_first(index, N, vectors, 37, 0.999999f, 0.97);
     double recall = data_recall_within(index, 200, DIM, vectors + 100 * DIM, SIMILARITY_SLACK);
     cr_expect_geq(recall, 0.95, "the copies hide nobody: recall %.3f", recall);
     tk_hit hits[100];
@@ -77,7 +77,7 @@ Test(index_degenerate, many_copies_among_others)
     for (size_t i = 0; i < copies; i++)
         cr_assert_eq(tk_index_remove(index, 1000000 + i, NULL), TK_OK);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.999999f);
+    expect_self_first(index, N, vectors, 37, 0.999999f, 0.97);
     cr_assert_eq(data_search(index, vectors, 2, false, hits), 2);
     cr_expect_lt(hits[1].similarity, 0.99f, "all copies are gone");
     free(vectors);
@@ -97,7 +97,7 @@ Test(index_degenerate, near_copies_among_others)
     data_add(index, COPIES, DIM, near, 1000000);
     data_add(index, N, DIM, vectors, 0);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.99f);
+    expect_self_first(index, N, vectors, 37, 0.99f, 0.97);
     double recall = data_recall_within(index, 200, DIM, vectors + 100 * DIM, SIMILARITY_SLACK);
     cr_expect_geq(recall, 0.95, "recall %.3f", recall);
     free(vectors);
@@ -112,7 +112,7 @@ Test(index_degenerate, tight_clusters_far_apart)
     float *vectors = data_clustered(n, DIM, 12, 0.001f, 5);
     data_add(index, n, DIM, vectors, 0);
     graph_expect_whole(index);
-    expect_self_first(index, n, vectors, 53, 0.9999f);
+    expect_self_first(index, n, vectors, 53, 0.9999f, 0.97);
     double recall = data_recall_within(index, 200, DIM, vectors, SIMILARITY_SLACK);
     cr_expect_geq(recall, 0.95, "recall %.3f", recall);
     free(vectors);
@@ -131,7 +131,8 @@ Test(index_degenerate, clusters_that_come_one_after_another)
     graph_expect_whole(index);
     for (size_t c = 0; c < CLUSTERS; c++) {
         float *vectors = data_clustered(EACH, DIM, 1, 0.01f, 100 + c);
-        expect_self_first(index, EACH, vectors, 41, 0.999f);
+        /* Those of a cluster differ by little more than the slack. */
+        expect_self_first(index, EACH, vectors, 7, 0.999f, 0.85);
         free(vectors);
     }
     tk_index_free(index);
@@ -232,7 +233,7 @@ Test(index_degenerate, nobody_is_lost_by_removing_and_adding)
     }
     for (size_t i = 0; i < n; i++)
         cr_assert_eq(tk_index_replace(index, i, vectors + (n - 1 - i) * DIM, NULL), TK_OK);
-    expect_self_first(index, n, vectors, 17, 0.8f);
+    expect_self_first(index, n, vectors, 17, 0.8f, 0.97);
     tk_hit hits[1];
     for (size_t i = 0; i < n; i += 11) {
         data_search(index, vectors + i * DIM, 1, false, hits);

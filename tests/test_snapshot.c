@@ -255,7 +255,7 @@ Test(snapshot, content_that_makes_no_sense_is_refused_though_its_checksums_are_r
                    {SECTION_LENGTHS, 4, 0},
                    {SECTION_LENGTHS, 5, 1},
                    {SECTION_PARENTS, 6, 0x80},
-                   {SECTION_ROWS, tk_row_size(&index->store.coder) + 3, 0x7f},
+                   {SECTION_SCALES, sizeof(float) + 3, 0x7f},
                    {SECTION_LISTS, offsetof(struct neighbours, count), 200},
                    {SECTION_LISTS, offsetof(struct neighbours, groups) + 2, 1},
                    {SECTION_LISTS, offsetof(struct neighbours, n), 1},
@@ -332,7 +332,7 @@ Test(snapshot, foreign_files_are_refused_with_the_reason)
     header.version = SNAPSHOT_VERSION + 1;
     memcpy(bytes, &header, sizeof(header));
     write_file(bytes, size);
-    expect_refused(TK_EVERSION, "format version 3");
+    expect_refused(TK_EVERSION, "format version 4; this is version 3");
     header.version = __builtin_bswap32(SNAPSHOT_VERSION);
     header.order = __builtin_bswap32(SNAPSHOT_ORDER);
     memcpy(bytes, &header, sizeof(header));

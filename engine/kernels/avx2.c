@@ -5,6 +5,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 static bool usable(void)
@@ -57,6 +58,22 @@ KERNEL __attribute__((target("sse4.2"))) uint32_t tk_crc32c_sse42(uint32_t crc, 
 
 #define TARGET KERNEL __attribute__((target("avx2,fma")))
 
+TARGET static double squares(const float *x, size_t n)
+{
+    __m256d s0 = _mm256_setzero_pd(), s1 = s0;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i));
+        const __m256d b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));
+        s0 = _mm256_fmadd_pd(a, a, s0);
+        s1 = _mm256_fmadd_pd(b, b, s1);
+    }
+    double lanes[4];
+    _mm256_storeu_pd(lanes, _mm256_add_pd(s0, s1));
+    for (; i < n; i++) lanes[i % 4] += (double)x[i] * x[i];
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
 TARGET static float sum_floats(__m256 v)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -73,9 +90,21 @@ TARGET static int64_t sum_ints(__m256i v)
     return total;
 }
 
+TARGET static void flip(float *x, const uint64_t *bits, size_t n)
+{
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256i byte = _mm256_set1_epi32((int)(bits[i / 64] >> (i % 64) & 255));
+        const __m256i marked = _mm256_cmpeq_epi32(_mm256_and_si256(byte, lanes), lanes);
+        const __m256 sign = _mm256_castsi256_ps(_mm256_slli_epi32(marked, 31));
+        _mm256_storeu_ps(x + i, _mm256_xor_ps(_mm256_loadu_ps(x + i), sign));
+    }
+}
+
 /* The last three rounds stay within a register. */
 TARGET static void hadamard(float *x, size_t n)
 {
+    const __m256 norm = _mm256_set1_ps(1 / sqrtf((float)n));
     for (size_t half = n / 2; half >= 8; half /= 2)
         for (size_t start = 0; start < n; start += 2 * half)
             for (size_t i = start; i < start + half; i += 8) {
@@ -91,7 +120,7 @@ TARGET static void hadamard(float *x, size_t n)
         v = _mm256_blend_ps(_mm256_add_ps(v, turned), _mm256_sub_ps(turned, v), 0xcc);
         turned = _mm256_shuffle_ps(v, v, 0xb1);
         v = _mm256_blend_ps(_mm256_add_ps(v, turned), _mm256_sub_ps(turned, v), 0xaa);
-        _mm256_storeu_ps(x + i, v);
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(v, norm));
     }
 }
 
@@ -113,13 +142,16 @@ TARGET static int32_t dot_codes(const int8_t *a, const int8_t *b, size_t n)
 /* Products of 16 and 8 bits fit 512 to a lane of 32 bits. */
 #define QUERY_RUN ((size_t)2048)
 
-TARGET static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n)
+TARGET static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n,
+                                const void *ahead)
 {
+    const char *next = ahead;
     int64_t total = 0;
     for (size_t run = 0; run < n; run += QUERY_RUN) {
         const size_t end = n - run < QUERY_RUN ? n : run + QUERY_RUN;
         __m256i s0 = _mm256_setzero_si256(), s1 = s0;
         for (size_t i = run; i < end; i += 32) {
+            __builtin_prefetch(next + i, 0, 2);
             const __m256i c0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(codes + i)));
             const __m256i c1 =
                 _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(codes + i + 16)));
@@ -161,6 +193,34 @@ TARGET static __m256 magnitudes_of(__m256 v)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
 }
 
+TARGET static float most_of(__m256 v)
+{
+    float lanes[8], most = 0;
+    _mm256_storeu_ps(lanes, v);
+    for (int i = 0; i < 8; i++)
+        if (lanes[i] > most) most = lanes[i];
+    return most;
+}
+
+TARGET static float largest(const float *x, size_t n)
+{
+    __m256 most = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 8)
+        most = _mm256_max_ps(most, magnitudes_of(_mm256_loadu_ps(x + i)));
+    return most_of(most);
+}
+
+TARGET static void round_to(const float *x, float by, size_t n, int16_t *out)
+{
+    const __m256 factor = _mm256_set1_ps(by);
+    for (size_t i = 0; i < n; i += 16) {
+        const __m256 a = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
+        const __m256 b = _mm256_mul_ps(_mm256_loadu_ps(x + i + 8), factor);
+        const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_permute4x64_epi64(both, 0xd8));
+    }
+}
+
 /* Four magnitudes next to each other, summed into each of their lanes. */
 TARGET static __m256 sums_of_four(__m256 v)
 {
@@ -182,16 +242,13 @@ TARGET static __m256 with_signs(__m256 v, __m256 q)
 
 TARGET static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
 {
-    __m256 largest = _mm256_setzero_ps(), all = largest;
+    __m256 tops = _mm256_setzero_ps(), all = tops;
     for (size_t i = 0; i < n; i += 8) {
         const __m256 sums = sums_of_four(_mm256_loadu_ps(query + i));
-        largest = _mm256_max_ps(largest, sums);
+        tops = _mm256_max_ps(tops, sums);
         all = _mm256_add_ps(all, sums);
     }
-    float lanes[8], most = 0;
-    _mm256_storeu_ps(lanes, largest);
-    for (int i = 0; i < 8; i++)
-        if (lanes[i] > most) most = lanes[i];
+    const float most = most_of(tops);
     *step = most > 0 ? 2 * most / 255 : 1;
     *base = -sum_floats(all) / 4;
     const __m256 inverse = _mm256_set1_ps(1 / *step), zero = _mm256_setzero_ps();
@@ -223,8 +280,10 @@ TARGET static void widen(__m256i even, __m256i odd, uint32_t sums[16])
     }
 }
 
-TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32])
+TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32],
+                        const void *ahead)
 {
+    const char *next = ahead;
     const __m256i nibble = _mm256_set1_epi8(15), even_bytes = _mm256_set1_epi16(255);
     for (unsigned i = 0; i < 32; i++) sums[i] = 0;
     for (size_t run = 0; run < n; run += SCAN_RUN) {
@@ -232,6 +291,7 @@ TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
         __m256i low_even = _mm256_setzero_si256(), low_odd = low_even;
         __m256i high_even = low_even, high_odd = low_even;
         for (size_t i = run; i < end; i += 8) {
+            __builtin_prefetch(next + 4 * i, 0, 2);
             const __m256i both = _mm256_loadu_si256((const void *)(signs + 4 * i));
             const __m256i sixteen = _mm256_loadu_si256((const void *)(table + 4 * i));
             const __m256i low = _mm256_shuffle_epi8(sixteen, _mm256_and_si256(both, nibble));
@@ -281,7 +341,11 @@ TARGET static void difference(const int8_t *own, float own_scale, const int8_t *
 const struct kernels tk_kernels_avx2 = {.name = "avx2",
                                         .usable = usable,
                                         .dot = dot,
+                                        .squares = squares,
+                                        .flip = flip,
                                         .hadamard = hadamard,
+                                        .largest = largest,
+                                        .round = round_to,
                                         .dot_codes = dot_codes,
                                         .dot_query = dot_query,
                                         .dot_nibbles = dot_nibbles,

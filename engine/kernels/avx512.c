@@ -6,6 +6,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 
 #define TARGET KERNEL __attribute__((target("avx512f,avx512bw,avx512dq,avx512vbmi,avx512vnni")))
 
@@ -38,18 +39,68 @@ TARGET static float dot(const float *a, const float *b, size_t n)
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
 }
 
+TARGET static double squares(const float *x, size_t n)
+{
+    __m512d s0 = _mm512_setzero_pd(), s1 = s0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m512d a = _mm512_cvtps_pd(_mm256_loadu_ps(x + i));
+        const __m512d b = _mm512_cvtps_pd(_mm256_loadu_ps(x + i + 8));
+        s0 = _mm512_fmadd_pd(a, a, s0);
+        s1 = _mm512_fmadd_pd(b, b, s1);
+    }
+    double rest = 0;
+    for (; i < n; i++) rest += (double)x[i] * x[i];
+    return _mm512_reduce_add_pd(_mm512_add_pd(s0, s1)) + rest;
+}
+
 /* ---- Codes ----------------------------------------------------------------------------------- */
+
+TARGET static void flip(float *x, const uint64_t *bits, size_t n)
+{
+    const __m512i sign = _mm512_set1_epi32(INT32_MIN);
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 marked = (__mmask16)(bits[i / 64] >> (i % 64));
+        const __m512i v = _mm512_loadu_si512(x + i);
+        _mm512_storeu_si512(x + i, _mm512_mask_xor_epi32(v, marked, v, sign));
+    }
+}
+
+/* One round for each run of 2 * half. */
+TARGET static void hadamard_round(float *x, size_t n, size_t half)
+{
+    for (size_t start = 0; start < n; start += 2 * half)
+        for (size_t i = start; i < start + half; i += 16) {
+            const __m512 a = _mm512_loadu_ps(x + i), b = _mm512_loadu_ps(x + i + half);
+            _mm512_storeu_ps(x + i, _mm512_add_ps(a, b));
+            _mm512_storeu_ps(x + i + half, _mm512_sub_ps(a, b));
+        }
+}
+
+/* Two rounds, for each run of 4 * quarter, with a load and a store for both. */
+TARGET static void hadamard_rounds(float *x, size_t n, size_t quarter)
+{
+    for (size_t start = 0; start < n; start += 4 * quarter)
+        for (float *at = x + start; at < x + start + quarter; at += 16) {
+            const __m512 a = _mm512_loadu_ps(at), b = _mm512_loadu_ps(at + quarter);
+            const __m512 c = _mm512_loadu_ps(at + 2 * quarter);
+            const __m512 d = _mm512_loadu_ps(at + 3 * quarter);
+            const __m512 ac = _mm512_add_ps(a, c), a_c = _mm512_sub_ps(a, c);
+            const __m512 bd = _mm512_add_ps(b, d), b_d = _mm512_sub_ps(b, d);
+            _mm512_storeu_ps(at, _mm512_add_ps(ac, bd));
+            _mm512_storeu_ps(at + quarter, _mm512_sub_ps(ac, bd));
+            _mm512_storeu_ps(at + 2 * quarter, _mm512_add_ps(a_c, b_d));
+            _mm512_storeu_ps(at + 3 * quarter, _mm512_sub_ps(a_c, b_d));
+        }
+}
 
 /* The last four rounds stay within a register. */
 TARGET static void hadamard(float *x, size_t n)
 {
-    for (size_t half = n / 2; half >= 16; half /= 2)
-        for (size_t start = 0; start < n; start += 2 * half)
-            for (size_t i = start; i < start + half; i += 16) {
-                const __m512 a = _mm512_loadu_ps(x + i), b = _mm512_loadu_ps(x + i + half);
-                _mm512_storeu_ps(x + i, _mm512_add_ps(a, b));
-                _mm512_storeu_ps(x + i + half, _mm512_sub_ps(a, b));
-            }
+    const __m512 norm = _mm512_set1_ps(1 / sqrtf((float)n));
+    size_t half = n / 2;
+    for (; half >= 32; half /= 4) hadamard_rounds(x, n, half / 2);
+    if (half == 16) hadamard_round(x, n, half);
     for (size_t i = 0; i < n; i += 16) {
         __m512 v = _mm512_loadu_ps(x + i);
         __m512 turned = _mm512_shuffle_f32x4(v, v, 0x4e);
@@ -60,7 +111,24 @@ TARGET static void hadamard(float *x, size_t n)
         v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xcccc, turned, v);
         turned = _mm512_shuffle_ps(v, v, 0xb1);
         v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xaaaa, turned, v);
-        _mm512_storeu_ps(x + i, v);
+        _mm512_storeu_ps(x + i, _mm512_mul_ps(v, norm));
+    }
+}
+
+TARGET static float largest(const float *x, size_t n)
+{
+    __m512 most = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += 16)
+        most = _mm512_max_ps(most, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
+    return _mm512_reduce_max_ps(most);
+}
+
+TARGET static void round_to(const float *x, float by, size_t n, int16_t *out)
+{
+    const __m512 factor = _mm512_set1_ps(by);
+    for (size_t i = 0; i < n; i += 16) {
+        const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+        _mm256_storeu_si256((void *)(out + i), _mm512_cvtsepi32_epi16(whole));
     }
 }
 
@@ -80,13 +148,16 @@ TARGET static int32_t dot_codes(const int8_t *a, const int8_t *b, size_t n)
 /* Products of 16 and 8 bits fit 512 to a lane of 32 bits. */
 #define QUERY_RUN ((size_t)4096)
 
-TARGET static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n)
+TARGET static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n,
+                                const void *ahead)
 {
+    const char *next = ahead;
     int64_t total = 0;
     for (size_t run = 0; run < n; run += QUERY_RUN) {
         const size_t end = n - run < QUERY_RUN ? n : run + QUERY_RUN;
         __m512i s0 = _mm512_setzero_si512(), s1 = s0;
         for (size_t i = run; i < end; i += 64) {
+            __builtin_prefetch(next + i, 0, 2);
             const __m512i left =
                 _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)(codes + i)));
             const __m512i right =
@@ -136,13 +207,13 @@ TARGET static __m512 sums_of_four(const float *query)
 
 TARGET static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
 {
-    __m512 largest = _mm512_setzero_ps(), all = largest;
+    __m512 tops = _mm512_setzero_ps(), all = tops;
     for (size_t i = 0; i < n; i += 16) {
         const __m512 sums = sums_of_four(query + i);
-        largest = _mm512_max_ps(largest, sums);
+        tops = _mm512_max_ps(tops, sums);
         all = _mm512_add_ps(all, sums);
     }
-    const float most = _mm512_reduce_max_ps(largest);
+    const float most = _mm512_reduce_max_ps(tops);
     *step = most > 0 ? 2 * most / 255 : 1;
     *base = -_mm512_reduce_add_ps(all) / 4;
     const __m512 inverse = _mm512_set1_ps(1 / *step);
@@ -168,13 +239,17 @@ TARGET static void tables(const float *query, size_t n, uint8_t *out, float *ste
  * in the tables of four groups at once (the group is put into bits 4 and 5 of the index) and
  * VPDPBUSD sums the four. Seven instructions a line of 64 bytes: about 100 ns for 1,536 components,
  * while the 6 KB of signs take several times that from memory. */
-TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32])
+TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32],
+                        const void *ahead)
 {
+    const char *next = ahead;
     const __m512i nibble = _mm512_set1_epi8(15), group = _mm512_set1_epi32(0x30201000);
     const __m512i ones = _mm512_set1_epi8(1);
     __m512i low0 = _mm512_setzero_si512(), low1 = low0, high0 = low0, high1 = low0;
     size_t line = 0;
     for (; line + 2 <= n / 16; line += 2) {
+        __builtin_prefetch(next + 64 * line, 0, 2);
+        __builtin_prefetch(next + 64 * line + 64, 0, 2);
         const __m512i s0 = _mm512_loadu_si512(signs + 64 * line);
         const __m512i s1 = _mm512_loadu_si512(signs + 64 * line + 64);
         const __m512i t0 = _mm512_loadu_si512(table + 64 * line);
@@ -219,7 +294,11 @@ TARGET static void difference(const int8_t *own, float own_scale, const int8_t *
 const struct kernels tk_kernels_avx512 = {.name = "avx512",
                                           .usable = usable,
                                           .dot = dot,
+                                          .squares = squares,
+                                          .flip = flip,
                                           .hadamard = hadamard,
+                                          .largest = largest,
+                                          .round = round_to,
                                           .dot_codes = dot_codes,
                                           .dot_query = dot_query,
                                           .dot_nibbles = dot_nibbles,

@@ -23,17 +23,31 @@ struct kernels {
      * of its own, so results differ in the last bits between kernels, never between calls. */
     float (*dot)(const float *a, const float *b, size_t n);
 
+    /* The sum of the squares of n floats, of any alignment, in double precision: finite unless one
+     * of them is not. n may be any number. */
+    double (*squares)(const float *x, size_t n);
+
     /* ---- Codes: how the index keeps vectors (code.h) and neighbours (links.h). In all of these n
      * is a multiple of 64. ---- */
 
-    /* The unnormalised Walsh-Hadamard transform of x in place; n is a power of two, at least 64. */
+    /* Turns around the sign of each component of x whose bit is set: bit i % 64 of bits[i / 64]. */
+    void (*flip)(float *x, const uint64_t *bits, size_t n);
+
+    /* The Walsh-Hadamard transform of x in place, times 1 / sqrt(n), so that lengths stay as they
+     * are; n is a power of two, at least 64. */
     void (*hadamard)(float *x, size_t n);
+
+    /* The largest magnitude of a component. */
+    float (*largest)(const float *x, size_t n);
+
+    /* x times `by` in whole numbers, to the nearest; none is beyond 32,767. */
+    void (*round)(const float *x, float by, size_t n, int16_t *out);
 
     /* The inner product of two arrays of codes. n is at most 65,536. */
     int32_t (*dot_codes)(const int8_t *a, const int8_t *b, size_t n);
 
-    /* The inner product of a query in 16 bits with codes. */
-    int64_t (*dot_query)(const int16_t *query, const int8_t *codes, size_t n);
+    /* The inner product of a query in 16 bits with codes. `ahead` is as in scan: n bytes. */
+    int64_t (*dot_query)(const int16_t *query, const int8_t *codes, size_t n, const void *ahead);
 
     /* The same with the low nibbles of the codes less 8: of each run of 32 bytes the low nibbles
      * are components 0 to 31 of a run of 64, the high ones 32 to 63. */
@@ -46,8 +60,12 @@ struct kernels {
     void (*tables)(const float *query, size_t n, uint8_t *tables, float *step, float *base);
 
     /* Looks the signs of 32 neighbours up in the tables of a query and sums over the groups. signs
-     * has n / 4 groups of 16 bytes in the order that `interleaved` says. */
-    void (*scan)(const uint8_t *signs, const uint8_t *tables, size_t n, uint32_t sums[32]);
+     * has n / 4 groups of 16 bytes in the order that `interleaved` says. Meanwhile the 4 n bytes at
+     * `ahead`, which will be read next, are asked for into the second-level cache, a line for each
+     * line that is read: all at once they would fill the buffers that this needs itself. It may be
+     * any address; nothing is read there. */
+    void (*scan)(const uint8_t *signs, const uint8_t *tables, size_t n, uint32_t sums[32],
+                 const void *ahead);
     bool interleaved;
 
     /* The signs of other - own, where each is its codes times its scale: bit i of signs says that

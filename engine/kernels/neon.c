@@ -6,6 +6,7 @@
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
+#include <math.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -39,6 +40,21 @@ KERNEL static float dot(const float *a, const float *b, size_t n)
     return total;
 }
 
+KERNEL static double squares(const float *x, size_t n)
+{
+    float64x2_t s0 = vdupq_n_f64(0), s1 = s0;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const float32x4_t v = vld1q_f32(x + i);
+        const float64x2_t a = vcvt_f64_f32(vget_low_f32(v)), b = vcvt_high_f64_f32(v);
+        s0 = vfmaq_f64(s0, a, a);
+        s1 = vfmaq_f64(s1, b, b);
+    }
+    double total = vaddvq_f64(vaddq_f64(s0, s1));
+    for (; i < n; i++) total += (double)x[i] * x[i];
+    return total;
+}
+
 /* In assembler because compilers differ in how they let one function have an extension. */
 static uint32_t crc_of_word(uint32_t crc, uint64_t word)
 {
@@ -68,9 +84,21 @@ static uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 
 /* ---- Codes ----------------------------------------------------------------------------------- */
 
+KERNEL static void flip(float *x, const uint64_t *bits, size_t n)
+{
+    static const uint32_t lanes[4] = {1, 2, 4, 8};
+    for (size_t i = 0; i < n; i += 4) {
+        const uint32x4_t four = vdupq_n_u32((uint32_t)(bits[i / 64] >> (i % 64)) & 15);
+        const uint32x4_t sign = vshlq_n_u32(vtstq_u32(four, vld1q_u32(lanes)), 31);
+        const uint32x4_t v = vreinterpretq_u32_f32(vld1q_f32(x + i));
+        vst1q_f32(x + i, vreinterpretq_f32_u32(veorq_u32(v, sign)));
+    }
+}
+
 /* The last two rounds stay within a register. */
 KERNEL static void hadamard(float *x, size_t n)
 {
+    const float norm = 1 / sqrtf((float)n);
     static const uint32_t odd[4] = {0, UINT32_MAX, 0, UINT32_MAX};
     static const uint32_t upper[4] = {0, 0, UINT32_MAX, UINT32_MAX};
     for (size_t half = n / 2; half >= 4; half /= 2)
@@ -86,7 +114,23 @@ KERNEL static void hadamard(float *x, size_t n)
         v = vbslq_f32(vld1q_u32(upper), vsubq_f32(turned, v), vaddq_f32(v, turned));
         turned = vrev64q_f32(v);
         v = vbslq_f32(vld1q_u32(odd), vsubq_f32(turned, v), vaddq_f32(v, turned));
-        vst1q_f32(x + i, v);
+        vst1q_f32(x + i, vmulq_n_f32(v, norm));
+    }
+}
+
+KERNEL static float largest(const float *x, size_t n)
+{
+    float32x4_t most = vdupq_n_f32(0);
+    for (size_t i = 0; i < n; i += 4) most = vmaxq_f32(most, vabsq_f32(vld1q_f32(x + i)));
+    return vmaxvq_f32(most);
+}
+
+KERNEL static void round_to(const float *x, float by, size_t n, int16_t *out)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        const int32x4_t a = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i), by));
+        const int32x4_t b = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i + 4), by));
+        vst1q_s16(out + i, vcombine_s16(vqmovn_s32(a), vqmovn_s32(b)));
     }
 }
 
@@ -112,13 +156,16 @@ static int32x4_t add_products(int32x4_t sum, const int16_t *query, int16x8_t cod
 /* Products of 16 and 8 bits fit 512 to a lane of 32 bits. */
 #define QUERY_RUN ((size_t)1024)
 
-KERNEL static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n)
+KERNEL static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n,
+                                const void *ahead)
 {
+    const char *next = ahead;
     int64_t total = 0;
     for (size_t run = 0; run < n; run += QUERY_RUN) {
         const size_t end = n - run < QUERY_RUN ? n : run + QUERY_RUN;
         int32x4_t s0 = vdupq_n_s32(0), s1 = s0;
         for (size_t i = run; i < end; i += 16) {
+            if (i % 64 == 0) __builtin_prefetch(next + i, 0, 2);
             const int8x16_t c = vld1q_s8(codes + i);
             s0 = add_products(s0, query + i, vmovl_s8(vget_low_s8(c)));
             s1 = add_products(s1, query + i + 8, vmovl_high_s8(c));
@@ -155,13 +202,13 @@ KERNEL static int64_t dot_nibbles(const int16_t *query, const uint8_t *nibbles, 
 KERNEL static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
 {
     static const float signs[2][4] = {{-1, 1, -1, 1}, {-1, -1, 1, 1}};
-    float largest = 0, all = 0;
+    float most = 0, all = 0;
     for (size_t i = 0; i < n; i += 4) {
         const float sum = vaddvq_f32(vabsq_f32(vld1q_f32(query + i)));
-        if (sum > largest) largest = sum;
+        if (sum > most) most = sum;
         all += sum;
     }
-    *step = largest > 0 ? 2 * largest / 255 : 1;
+    *step = most > 0 ? 2 * most / 255 : 1;
     *base = -all;
     const float inverse = 1 / *step;
     for (size_t i = 0; i < n; i += 4, out += 16) {
@@ -183,8 +230,10 @@ KERNEL static void tables(const float *query, size_t n, uint8_t *out, float *ste
 /* 256 bytes fit in a sum of 16 bits. */
 #define SCAN_RUN ((size_t)1024)
 
-KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32])
+KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32],
+                        const void *ahead)
 {
+    const char *next = ahead;
     const uint8x16_t nibble = vdupq_n_u8(15);
     uint32x4_t total[8];
     for (int i = 0; i < 8; i++) total[i] = vdupq_n_u32(0);
@@ -193,6 +242,7 @@ KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
         uint16x8_t part[4];
         for (int i = 0; i < 4; i++) part[i] = vdupq_n_u16(0);
         for (size_t i = run; i < end; i += 4) {
+            if (i % 16 == 0) __builtin_prefetch(next + 4 * i, 0, 2);
             const uint8x16_t both = vld1q_u8(signs + 4 * i), sixteen = vld1q_u8(table + 4 * i);
             const uint8x16_t low = vqtbl1q_u8(sixteen, vandq_u8(both, nibble));
             const uint8x16_t high = vqtbl1q_u8(sixteen, vshrq_n_u8(both, 4));
@@ -240,7 +290,11 @@ KERNEL static void difference(const int8_t *own, float own_scale, const int8_t *
 const struct kernels tk_kernels_neon = {.name = "neon",
                                         .usable = usable,
                                         .dot = dot,
+                                        .squares = squares,
+                                        .flip = flip,
                                         .hadamard = hadamard,
+                                        .largest = largest,
+                                        .round = round_to,
                                         .dot_codes = dot_codes,
                                         .dot_query = dot_query,
                                         .dot_nibbles = dot_nibbles,

@@ -3,6 +3,8 @@
  */
 #include "engine/kernels/kernels.h"
 
+#include <math.h>
+
 static bool always(void)
 {
     return true;
@@ -18,6 +20,18 @@ KERNEL static float dot(const float *a, const float *b, size_t n)
         for (size_t lane = 0; lane < 16; lane++) sums[lane] += a[i + lane] * b[i + lane];
     for (size_t lane = 0; i < n; i++, lane++) sums[lane] += a[i] * b[i];
     for (size_t width = 8; width > 0; width /= 2)
+        for (size_t lane = 0; lane < width; lane++) sums[lane] += sums[lane + width];
+    return sums[0];
+}
+
+KERNEL static double squares(const float *x, size_t n)
+{
+    double sums[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t lane = 0; lane < 8; lane++) sums[lane] += (double)x[i + lane] * x[i + lane];
+    for (size_t lane = 0; i < n; i++, lane++) sums[lane] += (double)x[i] * x[i];
+    for (size_t width = 4; width > 0; width /= 2)
         for (size_t lane = 0; lane < width; lane++) sums[lane] += sums[lane + width];
     return sums[0];
 }
@@ -41,8 +55,15 @@ KERNEL uint32_t tk_crc32c_portable(uint32_t crc, const void *data, size_t size)
 
 /* ---- Codes ----------------------------------------------------------------------------------- */
 
+KERNEL static void flip(float *x, const uint64_t *bits, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bits[i / 64] >> (i % 64) & 1) x[i] = -x[i];
+}
+
 KERNEL static void hadamard(float *x, size_t n)
 {
+    const float norm = 1 / sqrtf((float)n);
     for (size_t half = n / 2; half > 0; half /= 2)
         for (size_t start = 0; start < n; start += 2 * half)
             for (size_t i = start; i < start + half; i++) {
@@ -50,6 +71,25 @@ KERNEL static void hadamard(float *x, size_t n)
                 x[i] = a + b;
                 x[i + half] = a - b;
             }
+    for (size_t i = 0; i < n; i++) x[i] *= norm;
+}
+
+static float magnitude(float x)
+{
+    return x < 0 ? -x : x;
+}
+
+KERNEL static float largest(const float *x, size_t n)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++)
+        if (magnitude(x[i]) > most) most = magnitude(x[i]);
+    return most;
+}
+
+KERNEL static void round_to(const float *x, float by, size_t n, int16_t *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (int16_t)lrintf(x[i] * by);
 }
 
 KERNEL static int32_t dot_codes(const int8_t *a, const int8_t *b, size_t n)
@@ -60,11 +100,14 @@ KERNEL static int32_t dot_codes(const int8_t *a, const int8_t *b, size_t n)
 }
 
 /* Runs of 64 products of 16 and 8 bits fit in 32. */
-KERNEL static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n)
+KERNEL static int64_t dot_query(const int16_t *query, const int8_t *codes, size_t n,
+                                const void *ahead)
 {
+    const char *next = ahead;
     int64_t total = 0;
     for (size_t run = 0; run < n; run += 64) {
         int32_t sum = 0;
+        __builtin_prefetch(next + run, 0, 2);
         for (size_t i = run; i < run + 64; i++) sum += query[i] * codes[i];
         total += sum;
     }
@@ -83,21 +126,16 @@ KERNEL static int64_t dot_nibbles(const int16_t *query, const uint8_t *nibbles, 
     return total;
 }
 
-static float magnitude(float x)
-{
-    return x < 0 ? -x : x;
-}
-
 KERNEL static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
 {
-    float largest = 0, all = 0;
+    float most = 0, all = 0;
     for (size_t i = 0; i < n; i += 4) {
         const float sum = magnitude(query[i]) + magnitude(query[i + 1]) + magnitude(query[i + 2]) +
                           magnitude(query[i + 3]);
-        if (sum > largest) largest = sum;
+        if (sum > most) most = sum;
         all += sum;
     }
-    *step = largest > 0 ? 2 * largest / 255 : 1;
+    *step = most > 0 ? 2 * most / 255 : 1;
     *base = -all;
     const float inverse = 1 / *step;
     for (size_t i = 0; i < n; i += 4) {
@@ -112,14 +150,18 @@ KERNEL static void tables(const float *query, size_t n, uint8_t *out, float *ste
     }
 }
 
-KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32])
+KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, uint32_t sums[32],
+                        const void *ahead)
 {
+    const char *next = ahead;
     for (unsigned i = 0; i < 32; i++) sums[i] = 0;
-    for (size_t group = 0; group < n / 4; group++, signs += 16, table += 16)
+    for (size_t group = 0; group < n / 4; group++, signs += 16, table += 16) {
+        if (group % 4 == 0) __builtin_prefetch(next + 16 * group, 0, 2);
         for (unsigned i = 0; i < 16; i++) {
             sums[i] += table[signs[i] & 15];
             sums[i + 16] += table[signs[i] >> 4];
         }
+    }
 }
 
 KERNEL static void difference(const int8_t *own, float own_scale, const int8_t *other,
@@ -150,7 +192,11 @@ KERNEL static void difference(const int8_t *own, float own_scale, const int8_t *
 const struct kernels tk_kernels_portable = {.name = "portable",
                                             .usable = always,
                                             .dot = dot,
+                                            .squares = squares,
+                                            .flip = flip,
                                             .hadamard = hadamard,
+                                            .largest = largest,
+                                            .round = round_to,
                                             .dot_codes = dot_codes,
                                             .dot_query = dot_query,
                                             .dot_nibbles = dot_nibbles,
