@@ -1,6 +1,6 @@
 /* Saved indexes: what comes back, and what is refused. */
-#include "engine/snapshot.h"
 #include "tests/index_data.h"
+#include "tests/snapshot_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -37,27 +37,6 @@ static tk_index *make_index(size_t n)
     for (size_t i = 0; i < n; i += 7) cr_assert_eq(tk_index_remove(index, i * 3, NULL), TK_OK);
     free(vectors);
     return index;
-}
-
-static unsigned char *read_file(size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    cr_assert_not_null(file);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    unsigned char *bytes = malloc(*size);
-    cr_assert_eq(fread(bytes, 1, *size, file), *size);
-    fclose(file);
-    return bytes;
-}
-
-static void write_file(const unsigned char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    cr_assert_not_null(file);
-    cr_assert_eq(fwrite(bytes, 1, size, file), size);
-    fclose(file);
 }
 
 /* Loads what must be refused, with a reason. */
@@ -176,16 +155,16 @@ Test(snapshot, a_file_cut_short_anywhere_is_refused)
     size_t size;
     tk_index *index = make_index(120);
     cr_assert_eq(tk_index_save(index, path, "note", 4, NULL), TK_OK);
-    unsigned char *bytes = read_file(&size);
+    unsigned char *bytes = snapshot_read(path, &size);
     for (size_t cut = 0; cut < size; cut += cut < 300 || cut > size - 100 ? 1 : 997) {
-        write_file(bytes, cut);
+        snapshot_write(path, bytes, cut);
         expect_refused(TK_ECORRUPT, NULL);
     }
     unsigned char *longer = calloc(1, size + 1);
     memcpy(longer, bytes, size);
-    write_file(longer, size + 1);
+    snapshot_write(path, longer, size + 1);
     expect_refused(TK_ECORRUPT, "at its end");
-    write_file(bytes, size);
+    snapshot_write(path, bytes, size);
     tk_index *loaded;
     cr_assert_eq(tk_index_load(path, &loaded, NULL), TK_OK, "the whole file is still good");
     free(bytes);
@@ -199,7 +178,7 @@ Test(snapshot, a_flipped_bit_anywhere_is_refused)
     size_t size;
     tk_index *index = make_index(30);
     cr_assert_eq(tk_index_save(index, path, "note", 4, NULL), TK_OK);
-    unsigned char *bytes = read_file(&size);
+    unsigned char *bytes = snapshot_read(path, &size);
     int fd = open(path, O_RDWR);
     uint64_t state = 1;
     for (size_t at = 0; at < size; at += at < 300 || (at > 4090 && at < 5000) ? 1 : 17) {
@@ -218,31 +197,12 @@ Test(snapshot, a_flipped_bit_anywhere_is_refused)
     tk_index_free(index);
 }
 
-/* Puts the right checksums on a changed file, as somebody would who means to deceive. */
-static void seal(unsigned char *bytes, size_t size)
-{
-    struct snapshot_header header;
-    memcpy(&header, bytes, sizeof(header));
-    uint64_t chunks = tk_snapshot_chunks(size - SNAPSHOT_HEADER);
-    uint64_t begin = tk_snapshot_begin(chunks);
-    for (uint64_t i = 0; i < chunks; i++) {
-        uint64_t offset = begin + i * SNAPSHOT_CHUNK, left = size - offset;
-        uint32_t crc =
-            tk_crc32c_portable(0, bytes + offset, left < SNAPSHOT_CHUNK ? left : SNAPSHOT_CHUNK);
-        memcpy(bytes + SNAPSHOT_HEADER + i * sizeof(crc), &crc, sizeof(crc));
-    }
-    header.checksums_crc =
-        tk_crc32c_portable(0, bytes + SNAPSHOT_HEADER, chunks * sizeof(uint32_t));
-    header.crc = tk_crc32c_portable(0, &header, offsetof(struct snapshot_header, crc));
-    memcpy(bytes, &header, sizeof(header));
-}
-
 Test(snapshot, content_that_makes_no_sense_is_refused_though_its_checksums_are_right)
 {
     size_t size;
     tk_index *index = make_index(120);
     cr_assert_eq(tk_index_save(index, path, NULL, 0, NULL), TK_OK);
-    unsigned char *bytes = read_file(&size), *changed = malloc(size);
+    unsigned char *bytes = snapshot_read(path, &size), *changed = malloc(size);
     struct snapshot_header header;
     memcpy(&header, bytes, sizeof(header));
     const struct {
@@ -264,59 +224,18 @@ Test(snapshot, content_that_makes_no_sense_is_refused_though_its_checksums_are_r
     for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
         memcpy(changed, bytes, size);
         changed[header.sections[changes[i].section].offset + changes[i].at] = changes[i].value;
-        seal(changed, size);
-        write_file(changed, size);
+        snapshot_seal(changed, size);
+        snapshot_write(path, changed, size);
         expect_refused(TK_ECORRUPT, NULL);
     }
     /* The seal itself is right. */
-    seal(bytes, size);
-    write_file(bytes, size);
+    snapshot_seal(bytes, size);
+    snapshot_write(path, bytes, size);
     tk_index *loaded;
     cr_assert_eq(tk_index_load(path, &loaded, NULL), TK_OK);
     free(bytes);
     free(changed);
     tk_index_free(loaded);
-    tk_index_free(index);
-}
-
-/* Random changes with right checksums: most are refused, some are another index that is sound; none
- * may lead anybody astray. */
-Test(snapshot, changed_files_with_right_checksums_do_no_harm)
-{
-    size_t size, refused = 0;
-    tk_index *index = make_index(200);
-    float query[DIM] = {1, 2, 3};
-    cr_assert_eq(tk_index_save(index, path, "note", 4, NULL), TK_OK);
-    unsigned char *bytes = read_file(&size), *changed = malloc(size);
-    uint64_t state = 77;
-    for (int round = 0; round < 400; round++) {
-        memcpy(changed, bytes, size);
-        for (uint64_t i = data_random(&state) % 3 + 1; i > 0; i--) {
-            /* Half of the changes are in what leads from one place to another. */
-            size_t at = data_random(&state) % 4;
-            at = data_random(&state) % (at == 0   ? sizeof(struct snapshot_header)
-                                        : at == 1 ? 8000
-                                                  : size);
-            changed[at] = (unsigned char)data_random(&state);
-        }
-        seal(changed, size);
-        write_file(changed, size);
-        tk_index *loaded;
-        if (tk_index_load(path, &loaded, NULL) != TK_OK) {
-            refused++;
-            continue;
-        }
-        tk_hit hits[20];
-        data_search(loaded, query, 20, false, hits);
-        data_search(loaded, query, 20, true, hits);
-        for (size_t i = 1; i < 100; i++) tk_index_remove(loaded, i * 3, NULL);
-        cr_assert_eq(tk_index_add(loaded, UINT64_MAX, query, NULL), TK_OK);
-        tk_index_free(loaded);
-    }
-    cr_expect_gt(refused, 20);
-    cr_expect_lt(refused, 400);
-    free(bytes);
-    free(changed);
     tk_index_free(index);
 }
 
@@ -326,22 +245,22 @@ Test(snapshot, foreign_files_are_refused_with_the_reason)
     tk_index *index = make_index(50);
     struct snapshot_header header;
     cr_assert_eq(tk_index_save(index, path, NULL, 0, NULL), TK_OK);
-    unsigned char *bytes = read_file(&size);
+    unsigned char *bytes = snapshot_read(path, &size);
     memcpy(&header, bytes, sizeof(header));
 
     header.version = SNAPSHOT_VERSION + 1;
     memcpy(bytes, &header, sizeof(header));
-    write_file(bytes, size);
+    snapshot_write(path, bytes, size);
     expect_refused(TK_EVERSION, "format version 4; this is version 3");
     header.version = __builtin_bswap32(SNAPSHOT_VERSION);
     header.order = __builtin_bswap32(SNAPSHOT_ORDER);
     memcpy(bytes, &header, sizeof(header));
-    write_file(bytes, size);
+    snapshot_write(path, bytes, size);
     expect_refused(TK_EVERSION, "byte order");
     memcpy(bytes, "PK\x03\x04", 4);
-    write_file(bytes, size);
+    snapshot_write(path, bytes, size);
     expect_refused(TK_ECORRUPT, "is not a saved index");
-    write_file(bytes, 0);
+    snapshot_write(path, bytes, 0);
     expect_refused(TK_ECORRUPT, "is empty");
     unlink(path);
     expect_refused(TK_EIO, "No such file");
