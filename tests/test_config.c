@@ -203,7 +203,7 @@ Test(config, the_shipped_file_is_right_and_so_is_each_of_its_defaults)
     }
     fclose(in);
     fclose(out);
-    cr_expect_eq(settings, 16);
+    cr_expect_eq(settings, 18);
     cr_assert_eq(config_load(file, &uncommented, &err), 0, "%s", err.message);
 
     struct buffer names = {0};

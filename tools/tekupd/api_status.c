@@ -6,6 +6,8 @@
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/json_write.h"
 
+#include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 void api_healthz(struct daemon *daemon, struct http_request *request)
@@ -31,6 +33,18 @@ void api_readyz(struct daemon *daemon, struct http_request *request)
     http_respond(request, ready ? 200 : 503, &body);
 }
 
+/* ISO 8601 in UTC with milliseconds. */
+static const char *write_time(double seconds, char out[TIMESTAMP_SIZE])
+{
+    const time_t whole = (time_t)seconds;
+    struct tm utc;
+    char text[24];
+    gmtime_r(&whole, &utc);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out, TIMESTAMP_SIZE, "%s.%03dZ", text, (int)((seconds - (double)whole) * 1e3));
+    return out;
+}
+
 static void put_follower(struct buffer *body, const struct follower_report *report)
 {
     json_put_key(body, "follower");
@@ -38,6 +52,10 @@ static void put_follower(struct buffer *body, const struct follower_report *repo
     json_field_text(body, "state", follower_state_name(report->state));
     json_field_text(body, "reason", report->reason[0] != '\0' ? report->reason : NULL);
     json_field_integer(body, "applied", (int64_t)report->applied);
+    json_field_text(body, "startedFrom",
+                    !report->answering      ? NULL
+                    : report->from_snapshot ? "snapshot"
+                                            : "database");
     json_put_key(body, "loading");
     if (report->state == FOLLOWER_LOADING) {
         json_put_open(body, '{');
@@ -49,6 +67,22 @@ static void put_follower(struct buffer *body, const struct follower_report *repo
     } else {
         json_put_null(body);
     }
+    json_put_close(body, '}');
+}
+
+static void put_snapshot(struct daemon *daemon, struct buffer *body)
+{
+    struct saver_report report;
+    char when[TIMESTAMP_SIZE];
+    follower_get_snapshots(daemon->follower, &report);
+    json_put_key(body, "snapshot");
+    json_put_open(body, '{');
+    json_field_boolean(body, "saving", report.saving);
+    json_field_text(body, "savedAt",
+                    report.saved_at > 0 ? write_time(report.saved_at, when) : NULL);
+    json_field_number(body, "seconds", report.took_s, 4);
+    json_field_integer(body, "changesSince", (int64_t)report.touched);
+    json_field_text(body, "error", report.error[0] != '\0' ? report.error : NULL);
     json_put_close(body, '}');
 }
 
@@ -79,6 +113,7 @@ static void put_index(struct daemon *daemon, struct buffer *body)
     json_field_number(body, "loadSeconds", report.load_seconds, 4);
     json_put_close(body, '}');
     put_follower(body, &report);
+    put_snapshot(daemon, body);
 }
 
 /* approximate: whether the database has an index that searches may go by; null where searches are

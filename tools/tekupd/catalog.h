@@ -70,6 +70,22 @@ struct catalog_counts {
 };
 void catalog_count(const struct catalog *catalog, struct catalog_counts *counts);
 
+/* ---- In a file (catalog_file.c) ---- */
+
+/* What tells a file from a damaged one; kept elsewhere. */
+struct catalog_file {
+    uint64_t size, checksum, documents;
+};
+
+/* Writes the file and syncs it; nothing is left of one that fails (ERR_IO). Others may write
+ * meanwhile: what they change may be in it or not. */
+int catalog_save(const struct catalog *catalog, const char *path, struct catalog_file *file,
+                 struct error *err);
+
+/* NULL where the file cannot be read (ERR_IO), is damaged or foreign (ERR_INVALID), or memory ran
+ * out. */
+struct catalog *catalog_load(const char *path, const struct catalog_file *file, struct error *err);
+
 /* ---- Filters and hits ---- */
 
 /* What a search is narrowed to. Made by catalog_narrow, released by catalog_filter_free. */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, INTEGER, SIZE, MODE, LEVEL };
+enum kind { TEXT, INTEGER, COUNT, SIZE, MODE, LEVEL };
 
 struct setting {
     const char *section, *name;
@@ -45,6 +45,8 @@ static const struct setting settings[] = {
     NUMBER_SETTING("index", "ef", INTEGER, index_ef, 0, 65536, true),
     NUMBER_SETTING("index", "max_neighbours", INTEGER, index_max_neighbours, 0, 128, false),
     NUMBER_SETTING("index", "ef_construction", INTEGER, index_ef_construction, 0, 4096, false),
+    NUMBER_SETTING("snapshot", "changes", COUNT, snapshot_changes, 0, 1000000000, false),
+    NUMBER_SETTING("snapshot", "minutes", INTEGER, snapshot_minutes, 0, 10080, false),
     NUMBER_SETTING("sync", "threads", INTEGER, sync_threads, 1, 16, false),
     NUMBER_SETTING("log", "level", LEVEL, log_level, 0, 0, true),
 };
@@ -62,6 +64,8 @@ static void set_defaults(struct config *config)
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");
     snprintf(config->search_backend, sizeof(config->search_backend), "index");
+    config->snapshot_changes = 50000;
+    config->snapshot_minutes = 15;
     config->sync_threads = 2;
     config->log_level = LOG_INFO;
 }
@@ -110,6 +114,14 @@ static int set_integer(const struct setting *setting, const char *value, int *ou
     return 0;
 }
 
+static int set_count(const struct setting *setting, const char *value, long *out, struct error *err)
+{
+    if (parse_number(value, false, out) != 0 || *out < setting->least || *out > setting->most)
+        return error_set(err, ERR_INVALID, NULL, "must be a whole number from %ld to %ld, not '%s'",
+                         setting->least, setting->most, value);
+    return 0;
+}
+
 static int set_size(const struct setting *setting, const char *value, long *out, struct error *err)
 {
     long number;
@@ -153,6 +165,8 @@ static int set_value(const struct setting *setting, const char *value, struct co
         return set_text(setting, value, member, err);
     case INTEGER:
         return set_integer(setting, value, member, err);
+    case COUNT:
+        return set_count(setting, value, member, err);
     case SIZE:
         return set_size(setting, value, member, err);
     case MODE:
@@ -374,6 +388,7 @@ static bool differs(const struct setting *setting, const struct config *before,
     switch (setting->kind) {
     case TEXT:
         return strcmp(old, new) != 0;
+    case COUNT:
     case SIZE:
         return memcmp(old, new, sizeof(long)) != 0;
     case INTEGER:

@@ -41,6 +41,9 @@ struct config {
 
     char search_backend[16]; /* index or postgres */
 
+    long snapshot_changes; /* 0: only when asked for and at the end */
+    int snapshot_minutes;  /* 0: the same */
+
     int sync_threads;
 
     int log_level; /* enum log_level */

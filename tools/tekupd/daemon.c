@@ -84,6 +84,8 @@ static int open_follower(struct daemon *daemon, struct error *err)
         .mirror = &daemon->mirror,
         .model = embedder_model(daemon->embedder),
         .data = config->data,
+        .snapshot_changes = config->snapshot_changes,
+        .snapshot_minutes = config->snapshot_minutes,
         .ready = say_ready,
         .failed = cannot_follow,
         .arg = daemon,

@@ -359,14 +359,16 @@ static int apply(struct follow *follow, struct intake *intake, const struct feed
 {
     struct keys keys;
     bool truncated = false;
-    for (size_t i = 0; i < count; i++)
-        truncated = truncated ||
-                    (changes[i].action == FEED_TRUNCATE && changes[i].object != FEED_SYNC_STATUS);
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].object == FEED_SYNC_STATUS) continue;
+        truncated = truncated || changes[i].action == FEED_TRUNCATE;
+        follow->touched++;
+    }
     if (truncated && look_at_all(follow, intake, err) != 0) return -1;
     collect(follow, changes, count, &keys);
     if (keys.document_count == 0 && keys.embedding_count == 0) return 0;
-    return look_at(follow, intake, keys.documents, keys.document_count, false, keys.embeddings,
-                   keys.embedding_count, err);
+    return look_at(follow, intake, keys.documents, keys.document_count, follow->distrust,
+                   keys.embeddings, keys.embedding_count, err);
 }
 
 static int apply_pages(struct follow *follow, struct intake *intake, void (*between)(void *),

@@ -29,6 +29,7 @@ struct follow {
     struct replica *replica;           /* the follow's reference; NULL before the first */
     char *position;                    /* NULL: not known, everything has to be read */
     char followed[FEED_IDENTITY_SIZE]; /* the feed that the position is one of */
+    unsigned long long touched;        /* changes of documents and embeddings that were applied */
     bool distrust;                     /* the replica may be newer than its position in places */
     const atomic_bool *stop;           /* ends what is under way, with ERR_CANCELLED */
 };

@@ -14,6 +14,7 @@
 #include "storage/cuid.h"
 #include "tools/tekupd/follow.h"
 #include "tools/tekupd/follower_name.h"
+#include "tools/tekupd/snapshot.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -55,6 +56,8 @@ struct follower {
     struct follower_report report;
     struct follow_progress progress;
     atomic_ullong applied;
+    struct saver *saver;
+    atomic_bool saved; /* since the last registration */
     /* The thread's own. */
     struct follow follow;
     struct queue reading; /* tickets that the reading of the feed that goes on will serve */
@@ -64,6 +67,7 @@ struct follower {
     unsigned seed;
     bool let_in;    /* searches are answered from its replica */
     bool answering; /* from it or from one before */
+    bool from_snapshot;
 };
 
 static double now(void)
@@ -289,19 +293,38 @@ static int read_all(struct follower *follower, const char *reason, struct error 
     set_state(follower, FOLLOWER_LOADING, "");
     give_up(follower, true);
     follower->loading_s = now();
+    follower->let_in = follower->from_snapshot = false;
+    /* Searches go on in the one that they have, if they have one. */
+    replica_release(follower->follow.replica);
+    follower->follow.replica = NULL;
     fresh = replica_create(&follower->options.index, follower->options.model, err);
     if (fresh == NULL) return -1;
-    follower->let_in = false;
     const int rc =
         follow_read_all(&follower->follow, follower->name, fresh, &follower->progress, err);
     replica_release(fresh);
     return rc;
 }
 
+/* The snapshot on the disk is of no use any more. */
+static void drop_snapshot(struct follower *follower, const char *reason)
+{
+    if (saver_position(follower->saver) == NULL) return;
+    saver_restart(follower->saver, NULL);
+    snapshot_set_aside(follower->options.data, reason);
+}
+
+/* Keeps what a start would have to read in the feed: what is not in the snapshot, if there is one.
+ */
 static int register_here(struct follower *follower, struct error *err)
 {
-    const int reaches =
-        feed_register(follower->follow.feed, follower->name, follower->follow.position, err);
+    struct follow *follow = &follower->follow;
+    const char *saved = saver_position(follower->saver);
+    int reaches =
+        feed_register(follow->feed, follower->name, saved != NULL ? saved : follow->position, err);
+    if (reaches == 0 && saved != NULL) {
+        drop_snapshot(follower, "the change feed does not reach back to it");
+        reaches = feed_register(follow->feed, follower->name, follow->position, err);
+    }
     if (reaches == 0)
         return error_set(err, ERR_UNAVAILABLE, NULL,
                          "the change feed was trimmed while the follower registered");
@@ -317,7 +340,10 @@ static int come_up(struct follower *follower, struct error *err)
     if (follow_connect(follow, follower->options.pool, err) != 0) return -1;
     const int goes_on = follow_can_go_on(follow, reason, sizeof(reason), err);
     if (goes_on < 0) return -1;
-    if (goes_on == 0 && read_all(follower, reason, err) != 0) return -1;
+    if (goes_on == 0) {
+        drop_snapshot(follower, reason);
+        if (read_all(follower, reason, err) != 0) return -1;
+    }
     set_state(follower, FOLLOWER_CATCHING, "");
     return register_here(follower, err);
 }
@@ -341,17 +367,22 @@ static void caught_up(struct follower *follower)
     pthread_mutex_lock(&follower->lock);
     if (first) follower->report.load_seconds = now() - follower->loading_s;
     follower->report.answering = true;
+    follower->report.from_snapshot = follower->from_snapshot;
     follower->report.state = FOLLOWER_FOLLOWING;
     pthread_mutex_unlock(&follower->lock);
     if (first) say_loaded(follower);
     if (!before) follower->options.ready(follower->options.arg);
     finish(&follower->reading, true);
+    saver_offer(follower->saver, follower->follow.replica, follower->follow.followed,
+                follower->follow.position, follower->follow.touched);
 }
 
 static int heartbeat(struct follower *follower, struct error *err)
 {
     int64_t removed;
-    if (now() - follower->heartbeat_s < HEARTBEAT_S) return 0;
+    if (now() - follower->heartbeat_s < HEARTBEAT_S && !atomic_exchange(&follower->saved, false))
+        return 0;
+    saver_move(follower->saver, follower->follow.position, follower->follow.touched);
     if (register_here(follower, err) != 0) return -1;
     if (feed_trim(follower->follow.feed, &removed, err) != 0) return -1;
     if (removed > 0) log_debug("feed.trimmed", "changes=%lld", (long long)removed);
@@ -421,10 +452,38 @@ static void wait_to_begin(struct follower *follower)
     }
 }
 
+/* What was saved, as far as can be told without the database. */
+static void open_snapshot(struct follower *follower)
+{
+    struct error err = {0};
+    struct snapshot snapshot;
+    const struct follower_options *options = &follower->options;
+    const double began = now();
+    const int found =
+        snapshot_open(options->data, options->model, &options->index, &snapshot, &err);
+    if (found < 0 && err.code == ERR_INVALID) {
+        snapshot_set_aside(options->data, err.message);
+    } else if (found < 0) {
+        log_error("snapshot.open", "error=%s", log_quote(err.message));
+    } else if (found > 0) {
+        struct follow *follow = &follower->follow;
+        log_info("snapshot.opened", "embeddings=%zu seconds=%.3f",
+                 tk_index_count(replica_index(snapshot.replica)), now() - began);
+        follow->replica = snapshot.replica;
+        follow->position = snapshot.position;
+        follow->distrust = true;
+        strcpy(follow->followed, snapshot.identity);
+        saver_restart(follower->saver, snapshot.position);
+        follower->from_snapshot = true;
+    }
+}
+
 static void *run(void *arg)
 {
     struct follower *follower = arg;
     int pause_ms = FIRST_PAUSE_MS;
+    follower->loading_s = now();
+    open_snapshot(follower);
     wait_to_begin(follower);
     while (!is_stopping(follower)) {
         struct error err = {0};
@@ -440,7 +499,31 @@ static void *run(void *arg)
         }
         pause_after(follower, &pause_ms);
     }
+    const struct follow *follow = &follower->follow;
+    if (follower->let_in)
+        saver_last(follower->saver, follow->replica, follow->followed, follow->position,
+                   follow->touched);
     return NULL;
+}
+
+static void on_saved(void *arg)
+{
+    struct follower *follower = arg;
+    atomic_store(&follower->saved, true);
+    kick(follower);
+}
+
+static int make_saver(struct follower *follower, struct error *err)
+{
+    const struct saver_options options = {
+        .data = follower->options.data,
+        .changes = follower->options.snapshot_changes,
+        .minutes = follower->options.snapshot_minutes,
+        .done = on_saved,
+        .arg = follower,
+    };
+    follower->saver = saver_create(&options, err);
+    return follower->saver != NULL ? 0 : -1;
 }
 
 struct follower *follower_create(const struct follower_options *options, struct error *err)
@@ -461,7 +544,8 @@ struct follower *follower_create(const struct follower_options *options, struct 
     follower->joined = true;
     if (follower->wake < 0) {
         error_set(err, ERR_INTERNAL, NULL, "cannot make an eventfd: %s", strerror(errno));
-    } else if (follower_name(options->data, follower->name, err) == 0) {
+    } else if (follower_name(options->data, follower->name, err) == 0 &&
+               make_saver(follower, err) == 0) {
         if (pthread_create(&follower->thread, NULL, run, follower) == 0) {
             pthread_setname_np(follower->thread, "tekupd-follower");
             follower->joined = false;
@@ -508,6 +592,24 @@ const char *follower_state_name(enum follower_state state)
     return names[state];
 }
 
+int follower_snapshot(struct follower *follower,
+                      void (*done)(void *arg, const struct error *failure), void *arg,
+                      struct error *err)
+{
+    struct follower_report report;
+    follower_get(follower, &report);
+    if (!report.answering || report.state == FOLLOWER_AWAY)
+        return error_set(err, ERR_UNAVAILABLE, NULL, "the index does not follow the database now");
+    if (saver_request(follower->saver, done, arg, err) != 0) return -1;
+    kick(follower);
+    return 0;
+}
+
+void follower_get_snapshots(struct follower *follower, struct saver_report *report)
+{
+    saver_get(follower->saver, report);
+}
+
 bool follower_is_ready(struct follower *follower, bool *loading, char *reason, size_t reason_size)
 {
     struct follower_report report;
@@ -550,6 +652,7 @@ void follower_free(struct follower *follower)
 {
     if (follower == NULL) return;
     follower_stop(follower);
+    saver_free(follower->saver);
     follow_free(&follower->follow);
     if (follower->wake >= 0) close(follower->wake);
     pthread_mutex_destroy(&follower->lock);

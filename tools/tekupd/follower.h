@@ -1,10 +1,11 @@
 /*
  * follower.h: the thread that keeps the mirror as PostgreSQL has the vault.
  *
- * Once the keeper has brought the database up it reads the vault, catches up with the change feed
- * and lets searches in. From then on it waits for NOTIFY. When the connection is lost the mirror
- * stays as it is; the thread connects again, with pauses that grow and differ from those of other
- * daemons, and goes on from where it was.
+ * It opens the last snapshot; once the keeper has brought the database up it catches up with the
+ * change feed and lets searches in. Where there is no snapshot that fits it reads the vault. From
+ * then on it waits for NOTIFY. When the connection is lost the mirror stays as it is; the thread
+ * connects again, with pauses that grow and differ from those of other daemons, and goes on from
+ * where it was.
  *
  * All functions may be called from any thread.
  */
@@ -14,6 +15,7 @@
 #include "storage/base/error.h"
 #include "storage/pool.h"
 #include "tools/tekupd/mirror.h"
+#include "tools/tekupd/saver.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,8 +27,10 @@ struct follower_options {
     struct pool *pool;
     struct mirror *mirror;
     tk_index_options index;
-    const char *model;                                  /* these two outlive the follower */
-    const char *data;                                   /* the directory DATA */
+    const char *model;     /* these two outlive the follower */
+    const char *data;      /* the directory DATA */
+    long snapshot_changes; /* these two as of the saver */
+    int snapshot_minutes;
     void (*ready)(void *arg);                           /* searches are let in for the first time */
     void (*failed)(void *arg, const struct error *err); /* it cannot go on, ever */
     void *arg;
@@ -62,6 +66,7 @@ enum follower_state {
 struct follower_report {
     enum follower_state state;
     bool answering;             /* searches can be answered */
+    bool from_snapshot;         /* the start was made from one */
     char reason[512];           /* of FOLLOWER_AWAY */
     unsigned long long applied; /* changes, since the start */
     double load_seconds;        /* from the beginning of reading until searches were let in */
@@ -75,7 +80,17 @@ const char *follower_state_name(enum follower_state state);
  */
 bool follower_is_ready(struct follower *follower, bool *loading, char *reason, size_t reason_size);
 
-/* Joins the thread; what still waits is done. NULL is allowed. */
+/* Has a snapshot written now; done is called with what became of it (NULL: it is written), on
+ * another thread, and must not wait. Errors: ERR_UNAVAILABLE as long as searches are not answered;
+ * ERR_CONFLICT where one is being written. */
+int follower_snapshot(struct follower *follower,
+                      void (*done)(void *arg, const struct error *failure), void *arg,
+                      struct error *err);
+
+/* How the snapshots stand. */
+void follower_get_snapshots(struct follower *follower, struct saver_report *report);
+
+/* Joins the thread; what still waits is done. Writes the last snapshot. NULL is allowed. */
 void follower_stop(struct follower *follower);
 
 /* Releases it, stopped before. NULL is allowed. */

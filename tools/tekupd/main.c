@@ -106,6 +106,7 @@ static int signals_open(struct signals *signals, struct error *err)
 {
     struct sigaction action = {.sa_handler = send_on, .sa_flags = SA_RESTART};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error as a full disk is */
     sigemptyset(&signals->set);
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < TAKEN; i++) sigaddset(&signals->set, taken[i]);
