@@ -27,7 +27,7 @@ static int build_once(struct bench *bench, struct contender *contender, struct m
     struct reply reply;
     progress("building %s's index of %zu vectors: repeat %u", contender->peer->name, count,
              repeat + 1);
-    worker_stop(&contender->worker, true);
+    worker_stop(&contender->worker);
     if (worker_start(&contender->worker, contender->peer, &setup, &bench->exchange, err) != 0)
         return -1;
     if (worker_ask(&contender->worker, &request, &reply, err) != 0) return -1;

@@ -48,7 +48,7 @@ static int load_once(struct bench *bench, const char *path, size_t ef, struct lo
     int result = worker_start(&worker, bench->contenders[0].peer, &setup, &bench->exchange, err);
     if (result == 0) result = worker_ask(&worker, &request, &reply, err);
     if (result == 0) result = curve_at(&curve, ef, &known, err);
-    worker_stop(&worker, false);
+    worker_stop(&worker);
     if (result != 0) return -1;
     *seconds = reply.seconds;
     loading->resident = (double)reply.resident;

@@ -51,7 +51,7 @@ static int find_truths(struct bench *bench, struct neighbours truths[SELECTIVITI
         progress("exact search within %s", selectivities[i].text);
         result = worker_ask(&worker, &request, &reply, err);
     }
-    worker_stop(&worker, false);
+    worker_stop(&worker);
     return result;
 }
 

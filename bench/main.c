@@ -111,7 +111,7 @@ static int find_truth(struct bench *bench, tk_error *err)
     progress("exact search");
     int result = worker_start(&worker, NULL, &setup, &bench->exchange, err);
     if (result == 0) result = worker_ask(&worker, &request, &reply, err);
-    worker_stop(&worker, false);
+    worker_stop(&worker);
     if (result == 0) bench->results.lid = reply.lid;
     return result;
 }
@@ -221,8 +221,7 @@ int main(int argc, char **argv)
     if (status == 0) status = run(bench, &err);
     progress_end();
     if (status == 0) status = write_reports(&bench->results, &json, &svg, &err);
-    for (size_t i = 0; i < bench->contenders_count; i++)
-        worker_stop(&bench->contenders[i].worker, status == 0);
+    for (size_t i = 0; i < bench->contenders_count; i++) worker_stop(&bench->contenders[i].worker);
     output_discard(&json);
     output_discard(&svg);
     exchange_free(&bench->exchange);

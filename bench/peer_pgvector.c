@@ -1,10 +1,11 @@
 /*
  * peer_pgvector.c: pgvector's HNSW index in a PostgreSQL server that the caller names.
  *
- * The vectors go into a table of a schema of this run's own, which is dropped at the end. A search
- * is a prepared statement in binary form over a connection of its thread's own, so what is measured
- * includes the server's round trip, as every client of it pays it. Memory is the size of table and
- * index on disk: what the server must keep cached to be this fast.
+ * The vectors go into a table of a schema of this run's own, which is dropped at the end; a run
+ * that was killed leaves it to the next one, which knows by an advisory lock whose run is over. A
+ * search is a prepared statement in binary form over a connection of its thread's own, so what is
+ * measured includes the server's round trip, as every client of it pays it. Memory is the size of
+ * table and index on disk: what the server must keep cached to be this fast.
  */
 #include "bench/failure.h"
 #include "bench/peer.h"
@@ -14,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#define SCHEMA_PREFIX "tekup_bench_"
+#define LOCK_CLASS "1952803169" /* of the advisory locks: "tekb" */
 
 struct database {
     size_t dim, count;
@@ -136,18 +139,41 @@ out:
     return result;
 }
 
+/* Takes the lock of a name for as long as the connection lasts, and drops the schemas whose names
+ * nobody has locked. */
+static int lock_and_sweep(PGconn *connection, const char *name, tk_error *err)
+{
+    static const char sweep[] =
+        "DO $$ DECLARE found name; BEGIN"
+        " FOR found IN SELECT nspname FROM pg_namespace"
+        " WHERE nspname ~ '^" SCHEMA_PREFIX "[0-9]+$' AND pg_has_role(nspowner, 'USAGE') LOOP"
+        " IF pg_try_advisory_xact_lock(" LOCK_CLASS ", hashtext(found)) THEN"
+        " EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', found);"
+        " END IF; END LOOP; END $$";
+    char sql[160];
+    snprintf(sql, sizeof(sql), "SELECT pg_advisory_lock(" LOCK_CLASS ", hashtext('%s'))", name);
+    if (execute(connection, sql, err) != 0) return -1;
+    return execute(connection, sweep, err);
+}
+
 static int create_table(struct database *database, const struct peer_setup *setup, tk_error *err)
 {
     PGconn *connection = database->connection[0];
-    char sql[160];
+    char name[sizeof(database->schema)], sql[160];
+    snprintf(name, sizeof(name), SCHEMA_PREFIX "%d", PQbackendPID(connection));
     if (execute(connection, "SET client_min_messages = warning", err) != 0) return -1;
     if (execute(connection, "CREATE EXTENSION IF NOT EXISTS vector", err) != 0) return -1;
-    snprintf(sql, sizeof(sql), "CREATE SCHEMA tekup_bench_%ld", (long)getpid());
+    if (lock_and_sweep(connection, name, err) != 0) return -1;
+    snprintf(sql, sizeof(sql), "CREATE SCHEMA %s", name);
     if (execute(connection, sql, err) != 0) return -1;
-    snprintf(database->schema, sizeof(database->schema), "tekup_bench_%ld", (long)getpid());
+    memcpy(database->schema, name, sizeof(name));
     if (use_schema(database, connection, err) != 0) return -1;
-    snprintf(sql, sizeof(sql), "CREATE UNLOGGED TABLE item (id int4 NOT NULL, v vector(%zu))",
-             setup->dim);
+    /* The number of workers is told, since by the size of the table, whose vectors lie outside it,
+     * PostgreSQL would not take any. */
+    snprintf(sql, sizeof(sql),
+             "CREATE UNLOGGED TABLE item (id int4 NOT NULL, v vector(%zu))"
+             " WITH (parallel_workers = %u)",
+             setup->dim, setup->threads - 1);
     return execute(connection, sql, err);
 }
 

@@ -160,7 +160,7 @@ int section_growth(struct bench *bench, tk_error *err)
     if (!found) return 0;
     struct growing growing;
     int result = grow(bench, &worker, point.ef, &growing, err);
-    worker_stop(&worker, false);
+    worker_stop(&worker);
     if (result == 0) report_growth(&bench->results, &growing);
     return result;
 }

@@ -207,7 +207,8 @@ int worker_start(struct worker *worker, const struct peer *peer, const struct pe
         return -1;
     }
     if (worker->process == 0) {
-        signal(SIGINT, SIG_DFL);
+        signal(SIGINT,
+               SIG_IGN); /* what a terminal sends to all of them is the program's business */
         signal(SIGTERM, SIG_DFL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) _exit(1);
@@ -241,23 +242,25 @@ int worker_ask(struct worker *worker, const struct request *request, struct repl
 {
     if (interrupted) return fail(err, "interrupted");
     if (worker->process <= 0 || worker->socket < 0) return fail(err, "the process is not running");
+    worker->busy = true;
     if (send(worker->socket, request, sizeof(*request), MSG_NOSIGNAL) != (ssize_t)sizeof(*request))
         return explain_silence(worker, err);
     if (recv(worker->socket, reply, sizeof(*reply), MSG_WAITALL) != (ssize_t)sizeof(*reply))
         return explain_silence(worker, err);
+    worker->busy = false;
     if (reply->result != 0)
         return fail(err, "%s: %s", worker->peer ? worker->peer->name : "exact search",
                     reply->error.message);
     return 0;
 }
 
-void worker_stop(struct worker *worker, bool gently)
+void worker_stop(struct worker *worker)
 {
     if (worker->process <= 0 || worker->socket < 0) return;
     /* Not close alone: processes that were forked later hold the socket open too. */
     shutdown(worker->socket, SHUT_RDWR);
     close(worker->socket);
     worker->socket = -1;
-    if (!gently || !worker->peer || !worker->peer->external) kill(worker->process, SIGKILL);
+    if (worker->busy || !worker->peer || !worker->peer->external) kill(worker->process, SIGKILL);
     while (waitpid(worker->process, NULL, 0) < 0 && errno == EINTR) continue;
 }

@@ -59,6 +59,7 @@ struct worker {
     const struct peer *peer; /* NULL in one that computes truths */
     pid_t process;
     int socket; /* -1: not running */
+    bool busy;  /* it has been asked and has not answered */
 };
 
 /* Forks. The setup's count is what the process's index holds at most. peer may be NULL. */
@@ -69,8 +70,9 @@ int worker_start(struct worker *worker, const struct peer *peer, const struct pe
 int worker_ask(struct worker *worker, const struct request *request, struct reply *reply,
                tk_error *err);
 
-/* Ends the process. Waits for it to clean up where its index is in another server, if gently. */
-void worker_stop(struct worker *worker, bool gently);
+/* Ends the process. Where its index is in another server it is let to clean up there, unless it is
+ * busy. */
+void worker_stop(struct worker *worker);
 
 /* Has SIGINT and SIGTERM end the run at the next worker_ask, instead of the process at once. */
 void worker_catch_interrupts(void);

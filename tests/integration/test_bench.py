@@ -11,6 +11,7 @@ import struct
 import subprocess
 import xml.etree.ElementTree
 
+import psycopg2
 import pytest
 
 from daemon import BUILD, PATIENCE, SANITIZER_REPORT, TEKUP, Daemon, descendants, wait_for
@@ -91,6 +92,16 @@ def check_document(document, engines, k=10):
         assert efs == sorted(set(efs)) and efs
 
 
+def check_picture(path, engines):
+    """The SVG is well-formed, and names the engines and what its axes are."""
+    picture = xml.etree.ElementTree.fromstring(path.read_text())
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    for engine in engines:
+        assert texts.count(engine) == 1
+    assert any("recall@10" in text for text in texts) and any("searches per second" in text for text in texts)
+
+
 # ---- The program and its options ----
 
 
@@ -157,9 +168,7 @@ def test_made_vectors(bare):
     check_document(document, ["tekup"])
     assert document["vectors"] == 600 and document["dim"] == 64
     assert "600 vectors" in out
-    picture = xml.etree.ElementTree.fromstring(svg_path.read_text())
-    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
-    assert not {"tekup", "recall@10"} - {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    check_picture(svg_path, ["tekup"])
 
 
 def test_queries_are_held_out_of_a_file(bare):
@@ -204,3 +213,128 @@ def test_a_vault_that_is_too_small(make_daemon, tmp_path):
     assert (status, out) == (1, "") and "vault, hash-1536-v1 has 10 vectors: too few" in err and "10 neighbours" in err
     assert bench("--vault", *QUICK, "--k", "5")[0] == 0
     assert bench("--vault", *QUICK, "--queries", queries_file(daemon.base))[0] == 0
+
+
+# ---- Other engines ----
+
+
+def left_out(document):
+    """The engines that this program was compiled without."""
+    return {note.split()[0] for note in document["summary"]["notes"] if "was compiled without it" in note}
+
+
+def figures(document, engine):
+    return {figure["figure"]: figure for figure in document["summary"]["figures"] if figure["engine"] == engine}
+
+
+@pytest.mark.parametrize("peer", ["hnswlib", "faiss"])
+def test_a_library_beside_it(bare, peer):
+    json_path, svg_path = bare.daemon.base / "out.json", bare.daemon.base / "out.svg"
+    status, out, err = bare("--synthetic", "1500,8", "--dim", "96", *QUICK, "--peers", peer, "--only",
+                            "build,search,threads", "--threads", "2", "--json", json_path, "--svg", svg_path)
+    assert status == 0, err
+    document = json.loads(json_path.read_text())
+    if peer in left_out(document):
+        pytest.skip(f"{peer} is not installed, so this build of tekup-bench is without it")
+    check_document(document, ["tekup", peer])
+    check_picture(svg_path, ["tekup", peer])
+    assert {point["threads"] for point in document["points"]} == {1, 2}
+
+
+@pytest.fixture
+def pgvector(pgvector_database, request):
+    """A database with pgvector, with what a run that was killed has left and what is not ours."""
+    url = pgvector_database(request.node.name)
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA tekup_bench_1; CREATE TABLE tekup_bench_1.item (id int);"
+                       "CREATE SCHEMA tekup_bench_of_mine")
+    yield url, connection
+    connection.close()
+
+
+def schemas(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tekup%'")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def test_pgvector_beside_it(bare, pgvector):
+    url, connection = pgvector
+    json_path, svg_path = bare.daemon.base / "out.json", bare.daemon.base / "out.svg"
+    status, out, err = bare("--synthetic", "1500,8", "--dim", "96", "--peers", "hnswlib,pgvector", "--pgvector-dsn", url,
+                            "--only", "build,search,threads", "--threads", "2", "--ef", "10,40,160", "--repeats", "1",
+                            "--build-repeats", "2", "--json", json_path, "--svg", svg_path)
+    assert status == 0, err
+    document = json.loads(json_path.read_text())
+    engines = ["tekup", "hnswlib", "pgvector"]
+    engines = [engine for engine in engines if engine not in left_out(document)]
+    check_document(document, engines)
+    check_picture(svg_path, engines)
+    points = [point for point in document["points"] if point["engine"] == "pgvector" and point["threads"] == 1]
+    assert [point["ef"] for point in points] == [10, 40, 160]
+    recalls = [point["recall_at_10"] for point in points]
+    assert recalls == sorted(recalls) and recalls[0] > 0.8 and recalls[-1] > 0.99
+    assert any(point["threads"] == 2 for point in document["points"] if point["engine"] == "pgvector")
+    build, = (build for build in document["builds"] if build["engine"] == "pgvector")
+    assert build["build_threads"] == 2
+    assert 2 * 4 * 96 < build["bytes_per_vector"] < 20 * 4 * 96  # in the table and in the index
+    mine = figures(document, "pgvector")
+    assert {"qps_at_recall_0.95", "highest_recall", "thread_scaling"} <= set(mine)
+    assert mine["bytes_per_vector"]["value"] == build["bytes_per_vector"]
+    assert mine["build_seconds"]["value"] == build["build_seconds"]
+    assert re.search(r"^pgvector ", out, re.MULTILINE)
+    assert schemas(connection) == {"tekup_bench_of_mine"}
+
+
+def wait_for_schema(connection, process):
+    def made():
+        assert process.poll() is None, process.stderr.read()
+        return schemas(connection) - {"tekup_bench_1", "tekup_bench_of_mine"}
+
+    wait_for(made, "pgvector's turn")
+
+
+LONG = ["--synthetic", "1000,8", "--dim", "64", "--peers", "pgvector", "--only", "build,search", "--ef", "10,20,40",
+        "--repeats", "99", "--build-repeats", "1"]
+SHORT = ["--synthetic", "200,8", "--dim", "16", "--peers", "pgvector", "--only", "build", "--build-repeats", "1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_an_interrupted_run_leaves_is_dropped_by_the_next(bare, pgvector, number):
+    url, connection = pgvector
+    process = bare.start(*LONG, "--pgvector-dsn", url)
+    wait_for_schema(connection, process)
+    with_one_at_work = bare(*SHORT, "--pgvector-dsn", url)
+    assert with_one_at_work[0] == 0, with_one_at_work
+    assert len(schemas(connection)) == 2, "the one at work keeps its own"
+    process.send_signal(number)
+    status, out, err = bare.end(process)
+    assert status == (-9 if number == signal.SIGKILL else 1), err
+    assert bare(*SHORT, "--pgvector-dsn", url)[0] == 0
+    assert schemas(connection) == {"tekup_bench_of_mine"}
+
+
+def test_a_connection_that_is_cut(bare, pgvector):
+    url, connection = pgvector
+    process = bare.start(*LONG, "--pgvector-dsn", url)
+    wait_for_schema(connection, process)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                       " WHERE datname = current_database() AND pid != pg_backend_pid()")
+    status, out, err = bare.end(process)
+    assert (status, out) == (1, "") and "tekup bench: pgvector: " in err
+
+
+def test_a_server_without_pgvector(bare, server):
+    connection = server.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'")
+        if cursor.fetchone()[0]:
+            pytest.skip("the installed PostgreSQL has pgvector")
+    connection.close()
+    status, out, err = bare(*SHORT, "--pgvector-dsn", server.url())
+    assert (status, out) == (1, "") and "tekup bench: pgvector: " in err and '"vector" is not available' in err
+    status, out, err = bare(*SHORT, "--pgvector-dsn", "host=/nowhere dbname=x")
+    assert (status, out) == (1, "") and "tekup bench: pgvector: connecting" in err and "/nowhere" in err
