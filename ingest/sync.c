@@ -1,19 +1,25 @@
 /*
- * sync.c: the queue of syncs, the threads that run them, and the one that watches intervals.
+ * sync.c: the queue of syncs, the threads that run them, and the one that watches the schedule.
  *
  * `lock` protects the lists of jobs and of ends, and what is in them; a job that runs belongs to
  * its worker, whom others read through sync_run_figures(). No call to the database is made under
  * the lock: a job is entered as JOB_ASKED first, so that the repository is taken while its status
  * is being written, and becomes JOB_QUEUED afterwards.
  *
+ * A job that is queued or runs has claimed its repository (claims.h), so that no other daemon syncs
+ * it. Where the claim is lost a sync that runs is stopped; its worker then claims the repository
+ * again before it writes how the sync ended, and leaves that to the daemon which has been faster.
+ *
  * The status of a sync that has ended is written until it is written: while the database is away
- * its worker waits, and the repository stays taken.
+ * its worker waits, and the repository stays taken. A scheduled one that did not come to its end
+ * becomes `pending`, and the daemon that leads takes it up.
  */
 #include "ingest/sync.h"
 
 #include "ingest/sync_clock.h"
 #include "ingest/sync_run.h"
 #include "storage/base/log.h"
+#include "storage/claims.h"
 #include "storage/sources.h"
 
 #include <pthread.h>
@@ -28,7 +34,11 @@ struct job {
     struct job *next;
     enum job_state state;
     char *source, *repository;
-    double began; /* sync_clock_now(), of a job that runs */
+    double began;       /* sync_clock_now(), of a job that runs */
+    bool scheduled;     /* the source has an interval */
+    atomic_bool stop;   /* changed under the lock */
+    struct claim claim; /* whoever works on the job has it */
+    const char *said;   /* the status that was written last */
     struct sync_run run;
 };
 
@@ -37,11 +47,12 @@ struct end {
     struct end *next;
     char *source, *repository;
     struct sync_figures figures;
-    double elapsed, at;
+    double elapsed;
 };
 
 struct syncer {
     struct pipeline *pipeline;
+    struct claims *claims;
     sem_t permits;
     atomic_bool stop;
 
@@ -90,7 +101,7 @@ static struct job *job_create(struct syncer *syncer, const char *source, const c
     job->run.pipeline = syncer->pipeline;
     job->run.source = job->source;
     job->run.repository = job->repository;
-    job->run.stop = &syncer->stop;
+    job->run.stop = &job->stop;
     job->run.permits = &syncer->permits;
     return job;
 }
@@ -157,8 +168,7 @@ static void remember(struct syncer *syncer, const struct job *job,
         syncer->ends = end;
     }
     end->figures = *figures;
-    end->at = sync_clock_now();
-    end->elapsed = end->at - job->began;
+    end->elapsed = sync_clock_now() - job->began;
 }
 
 /* ---- Running ---- */
@@ -174,18 +184,43 @@ static void pause_for(struct syncer *syncer, double seconds)
     pthread_mutex_unlock(&syncer->lock);
 }
 
+/* Claims the job's repository again where the claim was lost. ERR_CONFLICT: another daemon has it,
+ * or has had it and left another status than this one's. */
+static int keep_claim(struct syncer *syncer, struct job *job, struct error *err)
+{
+    struct pool *pool = syncer->pipeline->pool;
+    bool same;
+    if (claims_hold(syncer->claims, &job->claim)) return 0;
+    if (claims_take(syncer->claims, job->source, job->repository, &job->claim, err) != 0 ||
+        sync_status_is(pool, job->source, job->repository, job->said, &same, err) != 0)
+        return -1;
+    return same ? 0
+                : error_set(err, ERR_CONFLICT, "repository", "another daemon has synced %s %s",
+                            job->source, job->repository);
+}
+
+static int say(struct syncer *syncer, struct job *job, const char *status, const char *message,
+               struct error *err)
+{
+    if (keep_claim(syncer, job, err) != 0 ||
+        sync_status_set(syncer->pipeline->pool, job->source, job->repository, status, message,
+                        err) != 0)
+        return -1;
+    job->said = status;
+    return 0;
+}
+
 /* Writes how a sync ended, as soon as the database takes it. */
-static void write_status(struct syncer *syncer, const struct job *job, const char *status,
+static void write_status(struct syncer *syncer, struct job *job, const char *status,
                          const char *message)
 {
     struct error err = {0};
     double wait = 0.25;
-    while (sync_status_set(syncer->pipeline->pool, job->source, job->repository, status, message,
-                           &err) != 0) {
+    while (say(syncer, job, status, message, &err) != 0) {
         if (err.code != ERR_UNAVAILABLE || atomic_load(&syncer->stop)) {
-            log_error("sync.status_lost", "source=%s repository=%s status=%s error=%s",
-                      log_quote(job->source), log_quote(job->repository), status,
-                      log_quote(err.message));
+            log_warn("sync.status_lost", "source=%s repository=%s status=%s error=%s",
+                     log_quote(job->source), log_quote(job->repository), status,
+                     log_quote(err.message));
             return;
         }
         pause_for(syncer, wait);
@@ -210,30 +245,54 @@ static void log_end(const struct job *job, const struct sync_figures *figures, d
                  figures->written, figures->failed, elapsed, log_quote(err->message));
 }
 
-static void perform(struct syncer *syncer, struct job *job)
+/* Claims the repository again if that was lost while the job waited, and begins. */
+static int begin(struct syncer *syncer, struct job *job, struct source *source, struct error *err)
 {
     struct pool *pool = syncer->pipeline->pool;
+    /* Whatever is lost from here on stops the job. */
+    pthread_mutex_lock(&syncer->lock);
+    atomic_store(&job->stop, atomic_load(&syncer->stop));
+    pthread_mutex_unlock(&syncer->lock);
+    if (keep_claim(syncer, job, err) != 0 ||
+        sources_get(pool, job->source, job->repository, source, err) != 0 ||
+        say(syncer, job, "in_progress", NULL, err) != 0)
+        return -1;
+    log_info("sync.start", "source=%s repository=%s", log_quote(job->source),
+             log_quote(job->repository));
+    return 0;
+}
+
+/* Writes how the job ended. A scheduled one that was kept from its end is to be taken up again. */
+static void settle(struct syncer *syncer, struct job *job, struct error *err)
+{
+    const bool lost = !claims_hold(syncer->claims, &job->claim);
+    const bool stopped = err->code == ERR_CANCELLED;
+    if (stopped && lost)
+        error_set(err, ERR_CANCELLED, NULL,
+                  "interrupted: the connection that keeps other daemons away was lost");
+    if (err->code == ERR_NONE)
+        write_status(syncer, job, "success", NULL);
+    else if (job->scheduled && (stopped || lost))
+        write_status(syncer, job, "pending", NULL);
+    else
+        write_status(syncer, job, "error", err->message);
+}
+
+static void perform(struct syncer *syncer, struct job *job)
+{
     struct source source = {0};
     struct error err = {0};
     struct sync_figures figures;
 
-    int status = sources_get(pool, job->source, job->repository, &source, &err);
-    const bool removed = status != 0 && err.code == ERR_NOT_FOUND;
-    if (status == 0)
-        status = sync_status_set(pool, job->source, job->repository, "in_progress", NULL, &err);
-    if (status == 0) {
-        log_info("sync.start", "source=%s repository=%s", log_quote(job->source),
-                 log_quote(job->repository));
-        status = sync_run(&job->run, source.config, &err);
-    }
+    const bool begun = begin(syncer, job, &source, &err) == 0;
+    if (begun && sync_run(&job->run, source.config, &err) == 0) err.code = ERR_NONE;
+    /* A source that was removed while it waited has no status any more, and that of a repository
+     * which another daemon has claimed meanwhile is the other's. */
+    if (begun || (err.code != ERR_NOT_FOUND && err.code != ERR_CONFLICT)) settle(syncer, job, &err);
     source_free(&source);
-    if (status == 0) err.code = ERR_NONE;
-    /* A source that was removed while it waited has no status any more. */
-    if (!removed)
-        write_status(syncer, job, status == 0 ? "success" : "error",
-                     status == 0 ? NULL : err.message);
     sync_run_figures(&job->run, &figures);
     log_end(job, &figures, sync_clock_now() - job->began, &err);
+    claims_drop(syncer->claims, job->source, job->repository, &job->claim);
 
     pthread_mutex_lock(&syncer->lock);
     remember(syncer, job, &figures);
@@ -261,59 +320,46 @@ static void *work(void *arg)
     }
 }
 
-/* ---- Intervals ---- */
+/* ---- The schedule, by the daemon that leads ---- */
 
-/* How long ago a repository was synced last, in seconds. */
-static double age(struct syncer *syncer, const struct source *source,
-                  const struct sync_status *statuses, size_t count)
+static void ask_for(void *arg, const char *source, const char *repository)
 {
-    pthread_mutex_lock(&syncer->lock);
-    const struct end *end = find_end(syncer, source->source, source->repository);
-    const double at = end != NULL ? end->at : -1;
-    pthread_mutex_unlock(&syncer->lock);
-    if (at >= 0) return sync_clock_now() - at;
-    for (size_t i = 0; i < count; i++)
-        if (is_of(source->source, source->repository, statuses[i].source, statuses[i].repository))
-            return sync_clock_age(statuses[i].last_sync_at);
-    return 0;
+    struct syncer *syncer = arg;
+    if (!atomic_load(&syncer->stop) && claims_lead(syncer->claims))
+        syncer_request(syncer, source, repository, NULL);
 }
 
-/* Asks for the syncs whose time has come. Returns in how many seconds the next one may be due. */
-static double ask_for_due(struct syncer *syncer)
+/* Asks for the syncs whose time has come, and ends the status of those whose daemon died. Returns
+ * in how many seconds the next one may be due. */
+static double keep_schedule(struct syncer *syncer)
 {
-    enum { LOOK_AGAIN_S = 5 };
+    enum { LOOK_AGAIN_S = 5, LOOK_FOR_LEADERSHIP_S = 1 };
     struct pool *pool = syncer->pipeline->pool;
-    struct source *sources = NULL;
-    struct sync_status *statuses = NULL;
-    size_t count = 0;
-    size_t status_count = 0;
-    double wait = LOOK_AGAIN_S;
     struct error err = {0};
-
-    if (sources_list(pool, &sources, &count, &err) == 0 &&
-        sync_status_list(pool, &statuses, &status_count, &err) == 0) {
-        for (size_t i = 0; i < count && !atomic_load(&syncer->stop); i++) {
-            if (sources[i].interval_s <= 0) continue;
-            double left = sources[i].interval_s - age(syncer, &sources[i], statuses, status_count);
-            if (left <= 0) {
-                syncer_request(syncer, sources[i].source, sources[i].repository, NULL);
-                left = sources[i].interval_s;
-            }
-            if (left < wait) wait = left;
-        }
-    }
-    for (size_t i = 0; i < count; i++) source_free(&sources[i]);
-    for (size_t i = 0; i < status_count; i++) sync_status_free(&statuses[i]);
-    free(sources);
-    free(statuses);
+    double wait = LOOK_AGAIN_S;
+    size_t recovered;
+    if (!claims_lead(syncer->claims)) return LOOK_FOR_LEADERSHIP_S;
+    if (sources_due(pool, ask_for, syncer, &wait, &err) == 0 &&
+        sync_status_recover(pool, &recovered, &err) == 0 && recovered > 0)
+        log_info("sync.recovered", "interrupted=%zu", recovered);
     return wait;
 }
 
-static void *watch_intervals(void *arg)
+static void *watch_schedule(void *arg)
 {
     struct syncer *syncer = arg;
-    while (!atomic_load(&syncer->stop)) pause_for(syncer, ask_for_due(syncer));
+    while (!atomic_load(&syncer->stop)) pause_for(syncer, keep_schedule(syncer));
     return NULL;
+}
+
+/* Called when every claim is lost: what runs must not go on, since another daemon may begin. */
+static void stop_running(void *arg)
+{
+    struct syncer *syncer = arg;
+    pthread_mutex_lock(&syncer->lock);
+    for (struct job *job = syncer->jobs; job != NULL; job = job->next)
+        if (job->state == JOB_RUNNING) atomic_store(&job->stop, true);
+    pthread_mutex_unlock(&syncer->lock);
 }
 
 /* ---- The interface ---- */
@@ -339,9 +385,14 @@ struct syncer *syncer_create(struct pipeline *pipeline, int threads, struct erro
         syncer_free(syncer);
         return NULL;
     }
+    syncer->claims = claims_create(pipeline->pool, stop_running, syncer, err);
+    if (syncer->claims == NULL) {
+        syncer_free(syncer);
+        return NULL;
+    }
     for (int i = 0; i <= threads; i++) {
         const int fault =
-            pthread_create(&syncer->threads[i], NULL, i < threads ? work : watch_intervals, syncer);
+            pthread_create(&syncer->threads[i], NULL, i < threads ? work : watch_schedule, syncer);
         if (fault != 0) {
             error_set(err, ERR_INTERNAL, NULL, "a thread for syncs cannot be started: %s",
                       strerror(fault));
@@ -358,10 +409,13 @@ void syncer_free(struct syncer *syncer)
     if (syncer == NULL) return;
     pthread_mutex_lock(&syncer->lock);
     atomic_store(&syncer->stop, true);
+    for (struct job *job = syncer->jobs; job != NULL; job = job->next)
+        atomic_store(&job->stop, true);
     pthread_cond_broadcast(&syncer->changed);
     pthread_mutex_unlock(&syncer->lock);
     for (int i = 0; i < syncer->thread_count; i++) pthread_join(syncer->threads[i], NULL);
 
+    claims_free(syncer->claims);
     while (syncer->jobs != NULL) {
         struct job *job = syncer->jobs;
         syncer->jobs = job->next;
@@ -400,28 +454,53 @@ static struct job *enter(struct syncer *syncer, const char *source, const char *
     return NULL;
 }
 
+static void forget(struct syncer *syncer, struct job *job)
+{
+    pthread_mutex_lock(&syncer->lock);
+    remove_job(syncer, job);
+    pthread_mutex_unlock(&syncer->lock);
+    job_free(job);
+}
+
+struct job *syncer_reserve(struct syncer *syncer, const char *source, const char *repository,
+                           struct error *err)
+{
+    struct job *job = enter(syncer, source, repository, err);
+    if (job == NULL) return NULL;
+    if (claims_take(syncer->claims, source, repository, &job->claim, err) == 0) return job;
+    forget(syncer, job);
+    return NULL;
+}
+
+void syncer_release(struct syncer *syncer, struct job *job)
+{
+    if (job == NULL) return;
+    claims_drop(syncer->claims, job->source, job->repository, &job->claim);
+    forget(syncer, job);
+}
+
 int syncer_request(struct syncer *syncer, const char *source, const char *repository,
                    struct error *err)
 {
     struct pool *pool = syncer->pipeline->pool;
     struct source registered = {0};
-    struct job *job = enter(syncer, source, repository, err);
+    struct job *job = syncer_reserve(syncer, source, repository, err);
     if (job == NULL) return -1;
 
     int status = sources_get(pool, source, repository, &registered, err);
+    job->scheduled = registered.interval_s > 0;
     source_free(&registered);
     if (status == 0) status = sync_status_set(pool, source, repository, "pending", NULL, err);
-
-    pthread_mutex_lock(&syncer->lock);
-    if (status == 0) {
-        job->state = JOB_QUEUED;
-        pthread_cond_broadcast(&syncer->changed);
-    } else {
-        remove_job(syncer, job);
+    job->said = "pending";
+    if (status != 0) {
+        syncer_release(syncer, job);
+        return -1;
     }
+    pthread_mutex_lock(&syncer->lock);
+    job->state = JOB_QUEUED;
+    pthread_cond_broadcast(&syncer->changed);
     pthread_mutex_unlock(&syncer->lock);
-    if (status != 0) job_free(job);
-    return status;
+    return 0;
 }
 
 static int fill(struct sync_progress *progress, const char *source, const char *repository,
@@ -481,6 +560,11 @@ int syncer_progress(struct syncer *syncer, struct sync_progress **rows, size_t *
     }
     free(made);
     return out_of_memory(err);
+}
+
+bool syncer_leads(struct syncer *syncer)
+{
+    return claims_lead(syncer->claims);
 }
 
 int syncer_last(struct syncer *syncer, const char *source, const char *repository,

@@ -5,6 +5,11 @@
  * leaves alone what is unchanged. It may be interrupted at any point: run again it ends in the same
  * state as one that was not, and pays for no embedding twice. Nothing is deleted unless the listing
  * was complete.
+ *
+ * Several daemons may sync into one database: a repository is synced by one of them at a time,
+ * whoever asked for it, and one of them, which leads, starts the syncs of the schedule. When it
+ * dies another one leads within 30 s and takes up the scheduled syncs that it left
+ * (storage/claims.h).
  */
 #ifndef INGEST_SYNC_H
 #define INGEST_SYNC_H
@@ -17,22 +22,33 @@
 enum { SYNC_WRITERS = 4 };
 
 struct syncer;
+struct job;
 
-/* Starts `threads` threads for syncs and one that watches intervals: a source that has one is
- * synced when it has passed since its last sync, by whichever daemon that was. Documents are
- * written SYNC_WRITERS at a time, whatever the number of syncs that run. The pipeline must outlive
- * the syncer. Errors: ERR_INTERNAL. */
+/* Starts `threads` threads for syncs and one that watches the schedule: a source that has an
+ * interval is synced when it has passed since its last sync, by whichever daemon that was.
+ * Documents are written SYNC_WRITERS at a time, whatever the number of syncs that run. The pipeline
+ * must outlive the syncer. Errors: ERR_INTERNAL. */
 struct syncer *syncer_create(struct pipeline *pipeline, int threads, struct error *err);
 
-/* Ends running syncs after the document they are at (their status becomes `error`, "interrupted"),
+/* Ends running syncs after the document they are at (their status becomes `error`, "interrupted",
+ * or `pending` where the source has an interval, for another daemon or the next start to take up),
  * joins the threads and releases everything. What is queued stays `pending`. No other call may be
  * under way. NULL is allowed. */
 void syncer_free(struct syncer *syncer);
 
 /* Queues one repository. Its status becomes `pending`. Errors: ERR_NOT_FOUND where there is no such
- * source; ERR_CONFLICT where it is queued or running already. */
+ * source; ERR_CONFLICT where it is queued or running already, here or in another daemon. */
 int syncer_request(struct syncer *syncer, const char *source, const char *repository,
                    struct error *err);
+
+/* Keeps syncs of a repository away, in every daemon, until it is released; for what must not happen
+ * during one. Errors: ERR_CONFLICT where one is queued or running. */
+struct job *syncer_reserve(struct syncer *syncer, const char *source, const char *repository,
+                           struct error *err);
+void syncer_release(struct syncer *syncer, struct job *job); /* NULL is allowed */
+
+/* Whether this daemon starts the syncs of the schedule. */
+bool syncer_leads(struct syncer *syncer);
 
 struct sync_progress {
     char *source, *repository;
@@ -45,7 +61,8 @@ struct sync_progress {
     size_t total; /* found, once the listing is complete; 0 while it goes on */
     double elapsed_s;
 };
-/* The repositories that are queued or running. The caller frees the strings and the array. */
+/* The repositories that are queued or running in this daemon. The caller frees the strings and the
+ * array. */
 int syncer_progress(struct syncer *syncer, struct sync_progress **rows, size_t *count,
                     struct error *err);
 

@@ -10,8 +10,4 @@ double sync_clock_now(void);
 /* The monotonic clock's time so many seconds from now, for pthread_cond_timedwait(). */
 struct timespec sync_clock_after(double seconds);
 
-/* How many seconds ago the time was that an ISO 8601 timestamp in UTC names: 0 for one in the
- * future and for what is no timestamp. */
-double sync_clock_age(const char *timestamp);
-
 #endif

@@ -1,7 +1,8 @@
 /*
- * Every migration's transaction takes the same advisory lock, then reads the record, then applies
- * the next one that is missing. Two processes that migrate at once so take turns, one migration at
- * a time, and a lock cannot be left behind by one that dies.
+ * Whoever migrates holds an advisory lock of the session from its first look at the database to its
+ * last, so that several daemons which are started at once take turns; a lock cannot be left behind
+ * by one that dies. Each migration's transaction takes the same lock again, then reads the record,
+ * then applies the next one that is missing.
  */
 #include "storage/migrate.h"
 
@@ -14,10 +15,11 @@
 #include <string.h>
 
 /* Everything that is created belongs to tekup_admin. The lock's number is "tekupdb" in ASCII. */
+#define LOCK "32762643847541858"
 static const char begin[] = "BEGIN;"
                             "SET LOCAL statement_timeout TO 0;"
                             "SET LOCAL ROLE tekup_admin;"
-                            "SELECT pg_advisory_xact_lock(32762643847541858)";
+                            "SELECT pg_advisory_xact_lock(" LOCK ")";
 
 static int make_record_table(PGconn *conn, struct error *err)
 {
@@ -192,11 +194,8 @@ static int check_database(PGconn *conn, struct error *err)
     return rc;
 }
 
-int migrate(struct pool *pool, struct migration_result *result, struct error *err)
+static int migrate_locked(PGconn *conn, struct migration_result *result, struct error *err)
 {
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    *result = (struct migration_result){0};
     bool done = false;
     int rc = check_database(conn, err);
     if (rc == 0) rc = roles_ensure(conn, err);
@@ -209,6 +208,22 @@ int migrate(struct pool *pool, struct migration_result *result, struct error *er
         }
     }
     if (rc == 0 && embedding_column(conn, &result->pgvector, err) < 0) rc = -1;
+    return rc;
+}
+
+/* A wait for longer than a statement may take is begun again by whoever called. */
+int migrate(struct pool *pool, struct migration_result *result, struct error *err)
+{
+    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
+    if (conn == NULL) return -1;
+    *result = (struct migration_result){0};
+    int rc = sql_run(conn, "SELECT pg_advisory_lock(" LOCK ")", err);
+    if (rc == 0) {
+        rc = migrate_locked(conn, result, err);
+        /* A failure may have left a transaction open, in which nothing else is heard. */
+        if (PQtransactionStatus(conn) != PQTRANS_IDLE) sql_run(conn, "ROLLBACK", NULL);
+        sql_run(conn, "SELECT pg_advisory_unlock(" LOCK ")", NULL);
+    }
     pool_release(pool, conn);
     return rc;
 }

@@ -3,8 +3,8 @@
  *
  * Migrations are the files storage/migrations/NNNN_name.sql, compiled into the program. Each is
  * applied once, in its number's order, in a transaction of its own, and recorded in
- * tekupdb."Migration" with the SHA-256 of its text. Only one process migrates at a time (an
- * advisory lock). A database whose record shows another checksum, or a migration that this program
+ * tekupdb."Migration" with the SHA-256 of its text. Only one process migrates a database at a time
+ * (an advisory lock). A database whose record shows another checksum, or a migration that this program
  * does not know, is refused with an error that names it.
  */
 #ifndef STORAGE_MIGRATE_H

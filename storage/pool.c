@@ -50,12 +50,17 @@ static const struct {
 
 /* Prisma's DateTime columns have no time zone and hold UTC, so now() must be written as UTC.
  * No statement may hold a connection for ever; the few that read or change whole tables lift the
- * limit for their own transaction. */
+ * limit for their own transaction. A daemon that hangs, or whose machine has lost its power, in the
+ * middle of a transaction must not keep its rows from the daemon that takes over: the server then
+ * ends the session. */
 static const char session_settings[] = "SET timezone TO 'UTC';"
                                        "SET client_encoding TO 'UTF8';"
                                        "SET search_path TO public;"
                                        "SET statement_timeout TO '60s';"
-                                       "SET idle_in_transaction_session_timeout TO '10min'";
+                                       "SET idle_in_transaction_session_timeout TO '20s';"
+                                       "SET tcp_keepalives_idle TO 10;"
+                                       "SET tcp_keepalives_interval TO 3;"
+                                       "SET tcp_keepalives_count TO 3";
 
 /* ---- Errors ---- */
 
@@ -93,8 +98,11 @@ int pool_error(PGconn *conn, const PGresult *result, struct error *err)
     if (primary == NULL || primary[0] == '\0') primary = PQerrorMessage(conn);
     if (primary == NULL || primary[0] == '\0') primary = "the connection failed";
 
+    /* A failure that the server has not told of is libpq's: what was sent did not get through,
+     * which it does not yet count as the end of the connection. */
+    const bool unsent = result != NULL && state == NULL;
     enum error_code code = ERR_INTERNAL;
-    if (PQstatus(conn) != CONNECTION_OK || (state != NULL && may_pass(state)))
+    if (PQstatus(conn) != CONNECTION_OK || unsent || (state != NULL && may_pass(state)))
         code = ERR_UNAVAILABLE;
     else if (state != NULL && (strcmp(state, "23505") == 0 || strncmp(state, "40", 2) == 0))
         code = ERR_CONFLICT; /* class 40: deadlock, serialization failure */

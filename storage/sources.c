@@ -2,6 +2,7 @@
 #include "storage/sources.h"
 
 #include "storage/base/utf8.h"
+#include "storage/claims.h"
 #include "storage/pool_internal.h"
 #include "storage/sql.h"
 
@@ -263,6 +264,21 @@ int sync_status_set(struct pool *pool, const char *source, const char *repositor
     return result != NULL ? 0 : -1;
 }
 
+int sync_status_is(struct pool *pool, const char *source, const char *repository,
+                   const char *status, bool *same, struct error *err)
+{
+    struct sql sql = place(source, repository);
+    sql_text(&sql, status);
+    PGresult *result = query(pool,
+                             "SELECT FROM vault.\"VaultSyncStatus\" WHERE \"source\" = $1"
+                             " AND \"repository\" = $2 AND \"status\" = $3",
+                             &sql, err);
+    if (result == NULL) return -1;
+    *same = PQntuples(result) == 1;
+    PQclear(result);
+    return 0;
+}
+
 static int read_status(const PGresult *result, int row, struct sync_status *status,
                        struct error *err)
 {
@@ -319,14 +335,54 @@ int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count
 
 int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err)
 {
-    PGresult *result = query(pool,
-                             "UPDATE vault.\"VaultSyncStatus\" SET \"status\" = 'error',"
-                             " \"errorMessage\" = 'tekupd ended while this sync was running;"
-                             " sync again to go on' WHERE \"status\" = 'in_progress' RETURNING 1",
-                             NULL, err);
+    PGresult *result =
+        query(pool,
+              "WITH running AS MATERIALIZED (SELECT y.* FROM"
+              " vault.\"VaultSyncStatus\" y WHERE y.\"status\" = 'in_progress'"
+              " AND NOT EXISTS (SELECT FROM tekupdb.\"Source\" s WHERE"
+              " s.\"source\" = y.\"source\" AND s.\"repository\" = y.\"repository\""
+              " AND s.\"intervalSeconds\" > 0)),"
+              " dead AS MATERIALIZED (SELECT r.\"id\" FROM running r"
+              " WHERE pg_try_advisory_xact_lock(" CLAIM_NUMBER(
+                  "r") "))"
+                       " UPDATE vault.\"VaultSyncStatus\" y SET \"status\" = 'error',"
+                       " \"errorMessage\" = 'tekupd ended while this sync was running;"
+                       " sync again to go on' FROM dead WHERE y.\"id\" = dead.\"id\""
+                       " AND y.\"status\" = 'in_progress' RETURNING 1",
+              NULL, err);
     *recovered = 0;
     if (result == NULL) return -1;
     *recovered = (size_t)PQntuples(result);
+    PQclear(result);
+    return 0;
+}
+
+/* ---- The schedule ---- */
+
+/* A row is made with its source, at the same moment; one that has been touched since was asked for.
+ * A time to come is a clock that was set back, and says nothing. */
+static const char due_statement[] =
+    "SELECT s.\"source\", s.\"repository\", CASE"
+    " WHEN y.\"id\" IS NULL OR y.\"lastSyncAt\" > " NOW " + interval '1 minute' THEN 0"
+    " WHEN y.\"status\" IN ('pending', 'in_progress') AND y.\"lastSyncAt\" > s.\"createdAt\""
+    " THEN 0 ELSE ceil(1000 * (s.\"intervalSeconds\" - extract(epoch FROM " NOW
+    " - y.\"lastSyncAt\"))) END::bigint, s.\"intervalSeconds\""
+    " FROM tekupdb.\"Source\" s LEFT JOIN vault.\"VaultSyncStatus\" y"
+    " ON y.\"source\" = s.\"source\" AND y.\"repository\" = s.\"repository\""
+    " WHERE s.\"intervalSeconds\" > 0 ORDER BY 3, 1, 2";
+
+int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s, struct error *err)
+{
+    PGresult *result = query(pool, due_statement, NULL, err);
+    if (result == NULL) return -1;
+    for (int row = 0; row < PQntuples(result); row++) {
+        double left_s = (double)sql_get_int8(result, row, 2) / 1e3;
+        if (left_s <= 0) {
+            due(arg, sql_get_text(result, row, 0), sql_get_text(result, row, 1));
+            left_s = sql_get_int4(result, row, 3);
+        }
+        if (left_s < *wait_s) *wait_s = left_s;
+    }
     PQclear(result);
     return 0;
 }

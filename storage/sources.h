@@ -45,13 +45,27 @@ void sync_status_free(struct sync_status *status);
 int sync_status_set(struct pool *pool, const char *source, const char *repository,
                     const char *status, const char *error_message, struct error *err);
 
+/* Whether the row is there and has this status. */
+int sync_status_is(struct pool *pool, const char *source, const char *repository,
+                   const char *status, bool *same, struct error *err);
+
 /* Newest first. */
 int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count,
                      struct error *err);
 
-/* Called once at start: a row that says in_progress belongs to a daemon that died, since only one
- * runs on this data. It becomes `error` with a message that says so; *recovered counts them. */
+/* A row that says in_progress, and whose repository no daemon has claimed (claims.h), belongs to a
+ * daemon that died. It becomes `error` with a message that says so; *recovered counts them. Those
+ * of sources with an interval are left to sources_due. */
 int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err);
+
+/* ---- The schedule ---- */
+
+/* Calls `due` for each source whose interval has passed since its last sync, by the database's
+ * clock; and for each with an interval whose sync was asked for and has not ended, so that one that
+ * a daemon left behind is taken up (one that is under way turns out to be claimed). *wait_s: when
+ * the next one may be due, at most what it is at the call. */
+typedef void (*source_due_fn)(void *arg, const char *source, const char *repository);
+int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s, struct error *err);
 
 /* ---- Cursors: where a source's last complete sync ended; opaque to storage ---- */
 

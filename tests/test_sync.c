@@ -49,6 +49,16 @@ static void respect_permissions(void)
     cr_assert_eq(syscall(SYS_capset, &header, capabilities), 0);
 }
 
+/* Lets whoever respects permissions come to the server's socket. */
+static void open_server(void)
+{
+    char path[256];
+    const char *directory = getenv("TEKUP_TEST_SERVER");
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", directory);
+    cr_assert_eq(chmod(directory, 0711), 0);
+    cr_assert_eq(chmod(path, 0777), 0);
+}
+
 /* ---- A vault, a pipeline and a directory of this test's own ---- */
 
 static char database[32];
@@ -402,6 +412,7 @@ Test(sync, keeps_what_only_cannot_be_read_now)
     add_source("docs", 0);
     sync_alone("docs");
     in_root("rm shutter && chmod 0 shut");
+    open_server();
     respect_permissions();
     struct sync_progress last = sync_alone("docs");
     cr_expect_eq(last.skipped[SKIP_UNREADABLE], 1);
@@ -559,16 +570,8 @@ Test(sync, an_interval_counts_from_the_last_sync_of_whichever_daemon)
     expect_status("fresh", "pending", NULL, 0);
 }
 
-Test(sync_clock, tells_ages_and_times_to_come)
+Test(sync_clock, tells_times_to_come)
 {
-    char stamp[64];
-    struct tm utc;
-    const time_t then = time(NULL) - 5000;
-    gmtime_r(&then, &utc);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S.123Z", &utc);
-    cr_expect_float_eq(sync_clock_age(stamp), 5000.0, 60.0);
-    cr_expect_eq(sync_clock_age("2999-01-01T00:00:00.000Z"), 0.0);
-    cr_expect_eq(sync_clock_age("yesterday"), 0.0);
     for (int i = 0; i < 100; i++) {
         const double now = sync_clock_now();
         const struct timespec until = sync_clock_after(2.99);
@@ -727,7 +730,11 @@ Test(sync, a_daemon_that_is_killed_leaves_a_vault_that_a_rerun_completes)
                                         " current_database() AND backend_type = 'client backend'"
                                         " AND state <> 'idle'")) > 1)
             nap();
-        cr_assert_eq(sync_status_recover(pipeline.pool, &recovered, &err), 0);
+        /* And so it does with the claim. */
+        do {
+            nap();
+            cr_assert_eq(sync_status_recover(pipeline.pool, &recovered, &err), 0);
+        } while (recovered == 0);
         cr_expect_eq(recovered, 1);
     }
     const int before = atoi(fixture_value(conn, "SELECT count(*) FROM vault.\"VaultDocument\""));

@@ -94,6 +94,16 @@ static void print_database(const json_t *status, const struct terminal *terminal
     print_line(terminal, "database", text, STYLE_NONE);
 }
 
+/* Which of several daemons starts the syncs of the schedule. */
+static void print_schedule(const json_t *status, const struct terminal *terminal)
+{
+    const bool leads = field_true(status, "leader");
+    print_line(terminal, "schedule",
+               leads ? "this daemon leads: it starts the scheduled syncs"
+                     : "another daemon on this database leads, or none can be reached",
+               STYLE_NONE);
+}
+
 static void print_places(const json_t *status, const struct terminal *terminal)
 {
     char text[1024];
@@ -173,6 +183,7 @@ static int print_status(struct client *client, const json_t *status)
     print_daemon(status, &terminal);
     print_vault(status, &terminal);
     print_database(status, &terminal);
+    print_schedule(status, &terminal);
     print_places(status, &terminal);
 
     struct response syncs = {0};

@@ -2,7 +2,6 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/sources.h"
-#include "tools/tekupd/active.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/query.h"
 
@@ -166,32 +165,10 @@ void api_sources_test(struct daemon *daemon, struct http_request *request)
 
 /* ---- Removing -------------------------------------------------------------------------------- */
 
-/* A sync that is at it would write documents after they were deleted. */
-static int check_no_sync(struct daemon *daemon, const char *source, const char *repository,
-                         struct error *err)
+static int delete_reserved(struct daemon *daemon, const char *source, const char *repository,
+                           bool documents, size_t *deleted, struct error *err)
 {
-    struct syncer *syncer = api_syncer(daemon, err);
-    struct active active;
-    if (syncer == NULL || active_get(syncer, &active, err) != 0) return -1;
-    const bool busy = active_find(&active, source, repository) != NULL;
-    active_free(&active);
-    return busy ? error_set(err, ERR_CONFLICT, NULL,
-                            "a sync of this repository is queued or running: try again when it "
-                            "has ended")
-                : 0;
-}
-
-static int delete_source(struct daemon *daemon, const char *source, const char *repository,
-                         bool documents, size_t *deleted, struct error *err)
-{
-    struct source registered;
     struct write_result result = {0};
-    if (source == NULL) return error_set(err, ERR_INVALID, "source", "source is missing");
-    if (repository == NULL)
-        return error_set(err, ERR_INVALID, "repository", "repository is missing");
-    if (sources_get(daemon->pool, source, repository, &registered, err) != 0) return -1;
-    source_free(&registered);
-    if (check_no_sync(daemon, source, repository, err) != 0) return -1;
     *deleted = 0;
     if (documents) {
         if (vault_delete_repository(daemon->pool, source, repository, deleted, &result, err) != 0)
@@ -199,6 +176,25 @@ static int delete_source(struct daemon *daemon, const char *source, const char *
         write_result_free(&result);
     }
     return sources_delete(daemon->pool, source, repository, err);
+}
+
+/* A sync that is at it would write documents after they were deleted. */
+static int delete_source(struct daemon *daemon, const char *source, const char *repository,
+                         bool documents, size_t *deleted, struct error *err)
+{
+    struct source registered;
+    if (source == NULL) return error_set(err, ERR_INVALID, "source", "source is missing");
+    if (repository == NULL)
+        return error_set(err, ERR_INVALID, "repository", "repository is missing");
+    if (sources_get(daemon->pool, source, repository, &registered, err) != 0) return -1;
+    source_free(&registered);
+    struct syncer *syncer = api_syncer(daemon, err);
+    if (syncer == NULL) return -1;
+    struct job *reservation = syncer_reserve(syncer, source, repository, err);
+    if (reservation == NULL) return -1;
+    const int rc = delete_reserved(daemon, source, repository, documents, deleted, err);
+    syncer_release(syncer, reservation);
+    return rc;
 }
 
 void api_sources_delete(struct daemon *daemon, struct http_request *request)

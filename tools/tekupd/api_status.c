@@ -207,6 +207,7 @@ void api_status(struct daemon *daemon, struct http_request *request)
     struct buffer body = {0};
     struct error err = {0};
     struct timespec now;
+    struct syncer *syncer = atomic_load(&daemon->syncer);
     bool loading;
     char reason[600];
     if (api_no_query(request, &err) != 0) {
@@ -221,6 +222,7 @@ void api_status(struct daemon *daemon, struct http_request *request)
     json_field_integer(&body, "pid", getpid());
     json_field_number(&body, "uptimeSeconds", uptime, 10);
     json_field_boolean(&body, "ready", daemon_is_ready(daemon, &loading, reason, sizeof(reason)));
+    json_field_boolean(&body, "leader", syncer != NULL && syncer_leads(syncer));
     put_search(daemon, &body);
     put_index(daemon, &body);
     put_database(daemon, &body);
