@@ -10,7 +10,7 @@
 
 static const struct command *const commands[] = {
     &command_search, &command_sources, &command_sync, &command_documents,
-    &command_status, &command_doctor,  &command_bench};
+    &command_status, &command_doctor,  &command_db,   &command_bench};
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 static const char overview_head[] =
@@ -55,7 +55,7 @@ static void print_help(const struct command *command, FILE *out)
     if (command->commands == NULL) return;
     fputs("\nCommands:\n", out);
     for (const struct command *sub = command->commands; sub->name != NULL; sub++)
-        fprintf(out, "  %-6s %s\n", sub->name, sub->summary);
+        fprintf(out, "  %-7s %s\n", sub->name, sub->summary);
     fprintf(out, "\n'tekup %s COMMAND --help' says more about each.\n", command->name);
 }
 

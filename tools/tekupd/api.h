@@ -50,6 +50,12 @@ void api_healthz(struct daemon *daemon, struct http_request *request);
 void api_readyz(struct daemon *daemon, struct http_request *request);
 void api_status(struct daemon *daemon, struct http_request *request);
 
+/* api_index.c; on the clerks, but that they do not wait */
+void api_index_snapshot(struct daemon *daemon, struct http_request *request);
+void api_index_verify(struct daemon *daemon, struct http_request *request);
+void api_index_rebuild(struct daemon *daemon, struct http_request *request);
+void api_index_chore(struct daemon *daemon, struct http_request *request);
+
 /* ---- For the calls ---- */
 
 /* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.

@@ -2,6 +2,7 @@
 
 #include "storage/base/log.h"
 #include "tools/tekupd/api.h"
+#include "tools/tekupd/chores.h"
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/keeper.h"
 
@@ -100,6 +101,8 @@ static int open_follower(struct daemon *daemon, struct error *err)
         options.index.ef_construction = (uint32_t)config->index_ef_construction;
     daemon->follower = follower_create(&options, err);
     if (daemon->follower == NULL) return -1;
+    daemon->chores = chores_create(&options, daemon->follower, err);
+    if (daemon->chores == NULL) return -1;
     daemon->pipeline.listener = (struct vault_listener){.settle = settle, .arg = daemon};
     return 0;
 }
@@ -176,6 +179,7 @@ void daemon_stop(struct daemon *daemon)
 {
     struct error err = {0};
     log_info("daemon.stopping", "pid=%ld", (long)getpid());
+    chores_stop(daemon->chores);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     if (daemon->http != NULL) {
@@ -185,12 +189,15 @@ void daemon_stop(struct daemon *daemon)
     /* What is queued still runs, so that every request is answered before the loops end. */
     workers_free(daemon->searchers);
     workers_free(daemon->clerks);
+    /* Writes that wait for the index are answered, too. */
+    follower_stop(daemon->follower);
     if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);
     http_server_free(daemon->http);
     listener_close(&daemon->listener);
     keeper_free(daemon->keeper);
     struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
     if (syncer != NULL) syncer_free(syncer);
+    chores_free(daemon->chores);
     follower_free(daemon->follower);
     mirror_destroy(&daemon->mirror);
     if (daemon->embedder != NULL) embedder_free(daemon->embedder);

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <time.h>
 
+struct chores;
 struct follower;
 struct keeper;
 
@@ -36,7 +37,9 @@ struct daemon {
     struct pool *pool;
     struct embedder *embedder;
     struct mirror mirror;
-    struct follower *follower; /* of the mirror; NULL with search.backend = postgres */
+    struct follower
+        *follower; /* of the mirror; these two are NULL with search.backend = postgres */
+    struct chores *chores;
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */

@@ -45,6 +45,14 @@ struct queue {
     struct ticket *first, **last;
 };
 
+/* Somebody who has another replica to follow with. */
+struct adoption {
+    struct follow *fresh;
+    bool taken, done;
+    int rc;
+    struct error err;
+};
+
 struct follower {
     struct follower_options options;
     pthread_t thread;
@@ -53,6 +61,9 @@ struct follower {
     bool begun, joined;
     atomic_bool stopping;
     struct queue documents, everything; /* tickets */
+    struct adoption *adoption;
+    pthread_cond_t adopted;
+    char *position; /* a copy of the follow's */
     struct follower_report report;
     struct follow_progress progress;
     atomic_ullong applied;
@@ -358,9 +369,19 @@ static void say_loaded(struct follower *follower)
              stats.catalog.embeddings, follower->report.load_seconds);
 }
 
+static void publish_position(struct follower *follower)
+{
+    char *copy = strdup(follower->follow.position);
+    pthread_mutex_lock(&follower->lock);
+    free(follower->position);
+    follower->position = copy;
+    pthread_mutex_unlock(&follower->lock);
+}
+
 /* What the feed has told so far is in the mirror. */
 static void caught_up(struct follower *follower)
 {
+    publish_position(follower);
     const bool first = !follower->let_in, before = follower->answering;
     if (first) mirror_switch(follower->options.mirror, follower->follow.replica);
     follower->let_in = follower->answering = true;
@@ -400,10 +421,65 @@ static int read_feed(struct follower *follower, struct error *err)
     return 0;
 }
 
+/* The other replica is caught up with and takes the place of this one, while nobody is served. */
+static void take_over(struct follower *follower, struct adoption *adoption)
+{
+    struct follow *fresh = adoption->fresh;
+    adoption->rc = follow_changes(fresh, NULL, NULL, &follower->applied, &adoption->err);
+    if (adoption->rc != 0) return;
+    const struct follow before = follower->follow;
+    follower->follow = *fresh;
+    follower->follow.stop = before.stop;
+    follower->follow.touched = before.touched + 1; /* a snapshot of it is another one */
+    *fresh = before;
+    mirror_switch(follower->options.mirror, follower->follow.replica);
+    publish_position(follower);
+    saver_restart(follower->saver, NULL);
+}
+
+static void adopt(struct follower *follower)
+{
+    pthread_mutex_lock(&follower->lock);
+    struct adoption *adoption = follower->adoption;
+    if (adoption != NULL) adoption->taken = true;
+    pthread_mutex_unlock(&follower->lock);
+    if (adoption == NULL) return;
+    take_over(follower, adoption);
+    pthread_mutex_lock(&follower->lock);
+    follower->adoption = NULL;
+    adoption->done = true;
+    pthread_cond_broadcast(&follower->adopted);
+    pthread_mutex_unlock(&follower->lock);
+}
+
+int follower_adopt(struct follower *follower, struct follow *fresh, struct error *err)
+{
+    enum { LOOK_AT_STOP_S = 1 };
+    struct adoption adoption = {.fresh = fresh};
+    pthread_mutex_lock(&follower->lock);
+    follower->adoption = &adoption;
+    kick(follower);
+    while (!adoption.done) {
+        struct timespec end;
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += LOOK_AT_STOP_S;
+        if (!adoption.taken && atomic_load(fresh->stop)) {
+            adoption.rc = error_set(&adoption.err, ERR_CANCELLED, NULL, "told to stop");
+            follower->adoption = NULL;
+            break;
+        }
+        pthread_cond_timedwait(&follower->adopted, &follower->lock, &end);
+    }
+    pthread_mutex_unlock(&follower->lock);
+    if (adoption.rc != 0 && err != NULL) *err = adoption.err;
+    return adoption.rc;
+}
+
 static bool somebody_waits(struct follower *follower)
 {
     pthread_mutex_lock(&follower->lock);
-    const bool waits = follower->documents.first != NULL || follower->everything.first != NULL;
+    const bool waits = follower->documents.first != NULL || follower->everything.first != NULL ||
+                       follower->adoption != NULL;
     pthread_mutex_unlock(&follower->lock);
     return waits;
 }
@@ -413,6 +489,7 @@ static int follow_on(struct follower *follower, struct error *err)
 {
     struct follow *follow = &follower->follow;
     while (!is_stopping(follower)) {
+        adopt(follower);
         if (serve(follower, err) != 0 || read_feed(follower, err) != 0 ||
             heartbeat(follower, err) != 0)
             return -1;
@@ -536,6 +613,7 @@ struct follower *follower_create(const struct follower_options *options, struct 
     follower->options = *options;
     follower->seed = (unsigned)getpid() ^ (unsigned)time(NULL);
     pthread_mutex_init(&follower->lock, NULL);
+    pthread_cond_init(&follower->adopted, NULL);
     queue_init(&follower->documents);
     queue_init(&follower->everything);
     queue_init(&follower->reading);
@@ -605,6 +683,19 @@ int follower_snapshot(struct follower *follower,
     return 0;
 }
 
+char *follower_position(struct follower *follower)
+{
+    pthread_mutex_lock(&follower->lock);
+    char *copy = follower->position != NULL ? strdup(follower->position) : NULL;
+    pthread_mutex_unlock(&follower->lock);
+    return copy;
+}
+
+const char *follower_own_name(const struct follower *follower)
+{
+    return follower->name;
+}
+
 void follower_get_snapshots(struct follower *follower, struct saver_report *report)
 {
     saver_get(follower->saver, report);
@@ -646,6 +737,8 @@ void follower_stop(struct follower *follower)
     follower->joined = true;
     pthread_mutex_unlock(&follower->lock);
     give_up(follower, true);
+    saver_free(follower->saver);
+    follower->saver = NULL;
 }
 
 void follower_free(struct follower *follower)
@@ -654,7 +747,9 @@ void follower_free(struct follower *follower)
     follower_stop(follower);
     saver_free(follower->saver);
     follow_free(&follower->follow);
+    free(follower->position);
     if (follower->wake >= 0) close(follower->wake);
+    pthread_cond_destroy(&follower->adopted);
     pthread_mutex_destroy(&follower->lock);
     free(follower);
 }

@@ -14,6 +14,7 @@
 
 #include "storage/base/error.h"
 #include "storage/pool.h"
+#include "tools/tekupd/follow.h"
 #include "tools/tekupd/mirror.h"
 #include "tools/tekupd/saver.h"
 
@@ -87,10 +88,23 @@ int follower_snapshot(struct follower *follower,
                       void (*done)(void *arg, const struct error *failure), void *arg,
                       struct error *err);
 
+/* What the mirror is at least as new as: a copy for the caller, or NULL (memory ran out, or nothing
+ * has been read yet). */
+char *follower_position(struct follower *follower);
+
+/* The name that it is registered under. */
+const char *follower_own_name(const struct follower *follower);
+
+/* Lets what has been read into another replica take the place of what the follower has, when it has
+ * caught up; waits for that. *fresh then holds what the follower had. Errors: ERR_CANCELLED once
+ * fresh->stop is set, and those of follow_changes; *fresh is the caller's as before then. */
+int follower_adopt(struct follower *follower, struct follow *fresh, struct error *err);
+
 /* How the snapshots stand. */
 void follower_get_snapshots(struct follower *follower, struct saver_report *report);
 
-/* Joins the thread; what still waits is done. Writes the last snapshot. NULL is allowed. */
+/* Joins the thread; what still waits is done. Writes the last snapshot. Nobody may ask for
+ * snapshots, nor how they stand, from then on. NULL is allowed. */
 void follower_stop(struct follower *follower);
 
 /* Releases it, stopped before. NULL is allowed. */
