@@ -3,8 +3,11 @@
  *
  * The recall axis is -log10(1 - recall), so that 0.9, 0.99 and 0.999 are equally far apart and the
  * difference that matters can be seen; the speed axis is logarithmic. A line goes through the
- * settings of its engine that no other one of it beats in both. The picture brings its own ground
- * and names the lines where they end, so that it reads the same on a light and a dark page.
+ * settings of its engine that no other one of it beats in both, and is named where it ends.
+ *
+ * The picture brings its own ground, so that it can be read on any page. Its attributes are the
+ * colours for a light one; where the reader prefers dark ones a style sheet puts others in their
+ * place, which every class here is for.
  */
 #include "bench/report.h"
 #include "bench/text.h"
@@ -13,25 +16,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 880, HEIGHT = 520, LEFT = 84, RIGHT = 120, TOP = 92, BOTTOM = 66 };
+enum { WIDTH = 880, HEIGHT = 520, LEFT = 84, RIGHT = 104, TOP = 108, BOTTOM = 62 };
 
 /* Characters that the lines have room for. */
-enum { MOST_NAME = 80, MOST_MACHINE = 60 };
+enum { MOST_NAME = 80, MOST_MACHINE = 56 };
 
 /* Recall beyond this is drawn at the right edge: there is nothing left to tell apart. */
 #define MOST_RECALL 0.9995
+/* The left edge, where every engine comes as far as that. */
+#define EDGE_RECALL 0.8
 #define LEAST_RECALL 0.3
 
-static const double recall_ticks[] = {0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999};
+static const double recall_ticks[] = {0.3,  0.5,  0.7,   0.8,   0.9,  0.95,
+                                      0.98, 0.99, 0.995, 0.998, 0.999};
 enum { RECALL_TICKS = sizeof(recall_ticks) / sizeof(*recall_ticks) };
 
 static const struct {
-    const char *engine, *colour;
-} colours[] = {
-    {"tekup", "#c2410c"}, {"hnswlib", "#1d4ed8"}, {"faiss", "#0f766e"}, {"pgvector", "#7e22ce"}};
+    const char *engine, *colour, *dark;
+} colours[] = {{"tekup", "#c2410c", "#fb923c"},
+               {"hnswlib", "#1d4ed8", "#7aa2ff"},
+               {"faiss", "#0f766e", "#2dd4bf"},
+               {"pgvector", "#7e22ce", "#c99bff"}};
+enum { COLOURS = sizeof(colours) / sizeof(*colours), OTHER = COLOURS };
+
+/* The parts that are not an engine's: their class, and what they look like in the dark. */
+static const char dark_style[] = ".ground{fill:#14171c;stroke:#343a43}"
+                                 ".grid{stroke:#2a2f37}"
+                                 ".title,.ratio{fill:#f1f0ee}"
+                                 ".label{fill:#c3c7cd}"
+                                 ".tick{fill:#949aa4}"
+                                 ".gap{stroke:#949aa4}"
+                                 ".badge{fill:#232830;stroke:#4a515c}"
+                                 ".name{stroke:#14171c}";
 
 struct line {
-    const char *engine, *colour;
+    const char *engine;
+    size_t colour;
     const struct point *points[MOST_POINTS]; /* by recall, then speed, ascending */
     size_t count;
     double label; /* where its name stands */
@@ -50,9 +70,20 @@ struct picture {
 
 /* ---- Scales ---------------------------------------------------------------------------------- */
 
+/* A recall as the axis tells it apart. */
+static double bounded(double recall)
+{
+    return fmin(fmax(recall, LEAST_RECALL), MOST_RECALL);
+}
+
 static double open_up(double recall)
 {
-    return -log10(1 - fmin(fmax(recall, LEAST_RECALL), MOST_RECALL));
+    return -log10(1 - bounded(recall));
+}
+
+static double log_speed(const struct point *point)
+{
+    return log10(fmax(point->speed.qps, 1e-3));
 }
 
 static double x_of(const struct picture *picture, double recall)
@@ -61,29 +92,53 @@ static double x_of(const struct picture *picture, double recall)
     return LEFT + share * (WIDTH - LEFT - RIGHT);
 }
 
-static double y_of(const struct picture *picture, double qps)
+static double y_at(const struct picture *picture, double log_qps)
 {
-    double share = (log10(fmax(qps, 1e-3)) - picture->low) / (picture->high - picture->low);
+    double share = (log_qps - picture->low) / (picture->high - picture->low);
     return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
+}
+
+static double y_of(const struct picture *picture, const struct point *point)
+{
+    return y_at(picture, log_speed(point));
+}
+
+static const struct point *end_of(const struct line *line)
+{
+    return line->points[line->count - 1];
+}
+
+/* Whether a point is to the right of the left edge. */
+static bool is_seen(const struct picture *picture, const struct point *point)
+{
+    return open_up(point->recall) >= picture->left;
 }
 
 static void set_scales(struct picture *picture)
 {
-    double left = open_up(0.9), right = open_up(0.99), low = INFINITY, high = -INFINITY;
+    double left = open_up(EDGE_RECALL), right = open_up(0.99), low = INFINITY, high = -INFINITY;
+    double least = INFINITY;
     for (size_t l = 0; l < picture->count; l++) {
+        const struct line *line = &picture->lines[l];
+        right = fmax(right, open_up(end_of(line)->recall));
+        left = fmin(left, open_up(end_of(line)->recall));
+        least = fmin(least, open_up(line->points[0]->recall));
+    }
+    /* Nothing before the first point, but 0.9 is always there. */
+    left = fmax(left, fmin(least, open_up(0.9)));
+    picture->left = left - 0.03 * (right - left);
+    picture->right = right + 0.02 * (right - left);
+    for (size_t l = 0; l < picture->count; l++)
         for (size_t i = 0; i < picture->lines[l].count; i++) {
             const struct point *point = picture->lines[l].points[i];
-            left = fmin(left, open_up(point->recall));
-            right = fmax(right, open_up(point->recall));
-            low = fmin(low, log10(fmax(point->speed.qps, 1e-3)));
-            high = fmax(high, log10(fmax(point->speed.qps, 1e-3)));
+            if (!is_seen(picture, point)) continue;
+            low = fmin(low, log_speed(point));
+            high = fmax(high, log_speed(point));
         }
-    }
     if (low > high) low = 2, high = 4;
-    picture->left = left - 0.04 * (right - left);
-    picture->right = right + 0.02 * (right - left);
-    picture->low = low - 0.12;
-    picture->high = high + 0.12;
+    const double room = 0.05 * (high - low) + 0.1;
+    picture->low = low - room;
+    picture->high = high + room;
 }
 
 /* ---- Parts ----------------------------------------------------------------------------------- */
@@ -122,17 +177,17 @@ static void draw_recall_axis(const struct picture *picture)
         double tick = recall_ticks[i];
         if (open_up(tick) < picture->left || open_up(tick) > picture->right) continue;
         double x = x_of(picture, tick);
-        fprintf(picture->out, "<path d=\"M%.1f %dV%d\" stroke=\"#e7e5e4\"/>\n", x, TOP,
-                HEIGHT - BOTTOM);
+        fprintf(picture->out, "<path class=\"grid\" d=\"M%.1f %dV%d\" stroke=\"#e7e5e4\"/>\n", x,
+                TOP, HEIGHT - BOTTOM);
         snprintf(text, sizeof(text), "%g", tick);
-        label(picture, x, HEIGHT - BOTTOM + 20, "text-anchor=\"middle\"", text);
+        label(picture, x, HEIGHT - BOTTOM + 20, "class=\"tick\" text-anchor=\"middle\"", text);
     }
     if (picture->right > open_up(MOST_RECALL))
-        label(picture, x_of(picture, MOST_RECALL), HEIGHT - BOTTOM + 20, "text-anchor=\"middle\"",
-              "1");
-    snprintf(text, sizeof(text), "recall@%zu", picture->results->k);
-    label(picture, LEFT + (WIDTH - LEFT - RIGHT) / 2.0, HEIGHT - 18,
-          "text-anchor=\"middle\" fill=\"#44403c\"", text);
+        label(picture, x_of(picture, MOST_RECALL), HEIGHT - BOTTOM + 20,
+              "class=\"tick\" text-anchor=\"middle\"", "≥ 0.9995");
+    snprintf(text, sizeof(text), "recall@%zu →", picture->results->k);
+    label(picture, WIDTH - RIGHT, HEIGHT - 16,
+          "class=\"label\" text-anchor=\"end\" fill=\"#44403c\"", text);
 }
 
 static void draw_speed_axis(const struct picture *picture)
@@ -143,85 +198,125 @@ static void draw_speed_axis(const struct picture *picture)
         for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
             double tick = steps[i] * pow(10, power);
             if (log10(tick) < picture->low || log10(tick) > picture->high) continue;
-            double y = y_of(picture, tick);
-            fprintf(picture->out, "<path d=\"M%d %.1fH%d\" stroke=\"#e7e5e4\"/>\n", LEFT, y,
-                    WIDTH - RIGHT);
-            label(picture, LEFT - 10, y + 4, "text-anchor=\"end\"", text_number(tick, text));
+            double y = y_at(picture, log10(tick));
+            fprintf(picture->out, "<path class=\"grid\" d=\"M%d %.1fH%d\" stroke=\"#e7e5e4\"/>\n",
+                    LEFT, y, WIDTH - RIGHT);
+            label(picture, LEFT - 10, y + 4.5, "class=\"tick\" text-anchor=\"end\"",
+                  text_number(tick, text));
         }
     }
-    label(picture, LEFT - 10, TOP - 12, "text-anchor=\"start\" fill=\"#44403c\"",
-          "searches per second, one thread");
+    label(picture, 24, TOP - 16, "class=\"label\" fill=\"#44403c\"",
+          "↑ searches per second, one thread");
 }
 
+/* The engine's colour, by its class in the dark. */
+static void put_colour(const struct picture *picture, const struct line *line)
+{
+    if (line->colour == OTHER)
+        fputs("class=\"other\" color=\"#57534e\"", picture->out);
+    else
+        fprintf(picture->out, "class=\"engine-%s\" color=\"%s\"", colours[line->colour].engine,
+                colours[line->colour].colour);
+}
+
+static void draw_point(const struct picture *picture, const struct line *line,
+                       const struct point *point, const char *radius)
+{
+    char qps[NUMBER_SIZE];
+    fprintf(picture->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>",
+            x_of(picture, point->recall), y_of(picture, point), radius);
+    put_text(picture, line->engine);
+    fprintf(picture->out, ", %s %zu: recall %.4f, %s/s</title></circle>\n", point->setting,
+            point->ef, point->recall, text_number(point->speed.qps, qps));
+}
+
+/* What is left of the edge is cut off, but for the way of the line to it. */
 static void draw_line(const struct picture *picture, const struct line *line)
 {
-    bool own = strcmp(line->engine, "tekup") == 0;
+    const bool own = strcmp(line->engine, "tekup") == 0;
+    size_t first = 0;
+    while (first + 1 < line->count && !is_seen(picture, line->points[first + 1])) first++;
+    fputs("<g ", picture->out);
+    put_colour(picture, line);
+    fputs(" fill=\"currentColor\">\n", picture->out);
     fprintf(picture->out,
-            "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\" "
-            "stroke-linecap=\"round\" d=\"",
-            line->colour, own ? "3" : "2");
-    for (size_t i = 0; i < line->count; i++)
-        fprintf(picture->out, "%c%.1f %.1f", i ? 'L' : 'M', x_of(picture, line->points[i]->recall),
-                y_of(picture, line->points[i]->speed.qps));
+            "<path clip-path=\"url(#plot)\" fill=\"none\" stroke=\"currentColor\" "
+            "stroke-width=\"%s\" stroke-linejoin=\"round\" stroke-linecap=\"round\" d=\"",
+            own ? "3.5" : "2");
+    for (size_t i = first; i < line->count; i++)
+        fprintf(picture->out, "%c%.1f %.1f", i > first ? 'L' : 'M',
+                x_of(picture, line->points[i]->recall), y_of(picture, line->points[i]));
     fputs("\"/>\n", picture->out);
-    for (size_t i = 0; i < line->count; i++) {
-        const struct point *point = line->points[i];
-        char qps[NUMBER_SIZE];
-        fprintf(picture->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" fill=\"%s\"><title>",
-                x_of(picture, point->recall), y_of(picture, point->speed.qps), own ? "4" : "3",
-                line->colour);
-        put_text(picture, line->engine);
-        fprintf(picture->out, ", %s %zu: recall %.4f, %s/s</title></circle>\n", point->setting,
-                point->ef, point->recall, text_number(point->speed.qps, qps));
-    }
+    for (size_t i = first; i < line->count; i++)
+        if (is_seen(picture, line->points[i]))
+            draw_point(picture, line, line->points[i], own ? "4.5" : "3");
+    fputs("</g>\n", picture->out);
 }
 
 static void draw_name(const struct picture *picture, const struct line *line)
 {
-    char attributes[192];
-    const struct point *last = line->points[line->count - 1];
+    fputs("<g ", picture->out);
+    put_colour(picture, line);
+    fputs(">\n", picture->out);
     /* With a rim in the colour of the ground, so that a line behind it does not cross it out. */
-    snprintf(attributes, sizeof(attributes),
-             "fill=\"%s\" font-size=\"15\" font-weight=\"600\" paint-order=\"stroke\" "
-             "stroke=\"#fdfcfa\" stroke-width=\"5\"",
-             line->colour);
-    label(picture, x_of(picture, last->recall) + 12, line->label, attributes, line->engine);
+    label(picture, x_of(picture, end_of(line)->recall) + 12, line->label,
+          "class=\"name\" fill=\"currentColor\" font-size=\"16\" font-weight=\"600\" "
+          "paint-order=\"stroke\" stroke=\"#fdfcfa\" stroke-width=\"5\" "
+          "stroke-linejoin=\"round\"",
+          line->engine);
+    fputs("</g>\n", picture->out);
 }
 
-/* Whether an engine's line goes past a recall, so that a mark there meets it. */
-static bool spans(const struct picture *picture, const char *engine, double recall)
+/* ---- Ratios ---------------------------------------------------------------------------------- */
+
+static const struct line *find_line(const struct picture *picture, const char *engine)
 {
-    for (size_t i = 0; i < picture->count; i++) {
-        const struct line *line = &picture->lines[i];
-        if (strcmp(line->engine, engine) != 0) continue;
-        return line->points[0]->recall <= recall && line->points[line->count - 1]->recall >= recall;
+    for (size_t i = 0; i < picture->count; i++)
+        if (strcmp(picture->lines[i].engine, engine) == 0) return &picture->lines[i];
+    return NULL;
+}
+
+/* Where a line passes a recall. False where it does not go past it. */
+static bool pass_recall(const struct picture *picture, const struct line *line, double recall,
+                        double *y)
+{
+    for (size_t i = 0; line && i + 1 < line->count; i++) {
+        const struct point *a = line->points[i], *b = line->points[i + 1];
+        const double from = open_up(a->recall), to = open_up(b->recall);
+        if (a->recall > recall || b->recall < recall || !(to > from)) continue;
+        const double share = (open_up(recall) - from) / (to - from);
+        *y = y_of(picture, a) + share * (y_of(picture, b) - y_of(picture, a));
+        return true;
     }
     return false;
 }
 
-/* How many times as fast as the baseline, between the two lines at a recall. */
+/* How many times as fast as the baseline, between the two lines at a recall: by what was measured,
+ * not by where the lines are. */
 static void draw_ratio(const struct picture *picture, double recall)
 {
     const struct point *own = results_fastest(picture->results, "tekup", recall);
     const struct point *baseline = results_fastest(picture->results, BASELINE, recall);
     char text[32];
+    double from, to;
     if (!own || !baseline || !(baseline->speed.qps > 0)) return;
-    if (!spans(picture, "tekup", recall) || !spans(picture, BASELINE, recall)) return;
-    double x = x_of(picture, recall);
-    double from = y_of(picture, own->speed.qps), to = y_of(picture, baseline->speed.qps);
+    if (!pass_recall(picture, find_line(picture, "tekup"), recall, &from)) return;
+    if (!pass_recall(picture, find_line(picture, BASELINE), recall, &to)) return;
     if (fabs(from - to) < 44) return;
+    const double x = x_of(picture, recall), middle = (from + to) / 2;
     snprintf(text, sizeof(text), "%.1f×", own->speed.qps / baseline->speed.qps);
     fprintf(picture->out,
-            "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#78716c\" stroke-dasharray=\"2 4\" "
-            "stroke-width=\"1.5\"/>\n",
+            "<path class=\"gap\" d=\"M%.1f %.1fV%.1f\" stroke=\"#78716c\" "
+            "stroke-dasharray=\"2 4\" stroke-width=\"1.5\"/>\n",
             x, from, to);
-    double middle = (from + to) / 2;
     fprintf(picture->out,
-            "<rect x=\"%.1f\" y=\"%.1f\" width=\"52\" height=\"24\" rx=\"12\" fill=\"#ffffff\" "
-            "stroke=\"#d6d3d1\"/>\n",
-            x - 26, middle - 12);
-    label(picture, x, middle + 5,
-          "text-anchor=\"middle\" font-size=\"14\" font-weight=\"600\" fill=\"#1c1917\"", text);
+            "<rect class=\"badge\" x=\"%.1f\" y=\"%.1f\" width=\"58\" height=\"26\" rx=\"13\" "
+            "fill=\"#ffffff\" stroke=\"#d6d3d1\"/>\n",
+            x - 29, middle - 13);
+    label(picture, x, middle + 5.5,
+          "class=\"ratio\" text-anchor=\"middle\" font-size=\"15\" font-weight=\"600\" "
+          "fill=\"#1c1917\"",
+          text);
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
@@ -230,7 +325,8 @@ static int compare_points(const void *left, const void *right)
 {
     const struct point *a = *(const struct point *const *)left;
     const struct point *b = *(const struct point *const *)right;
-    if (a->recall != b->recall) return a->recall < b->recall ? -1 : 1;
+    const double x = bounded(a->recall), y = bounded(b->recall);
+    if (x != y) return x < y ? -1 : 1;
     return (a->speed.qps > b->speed.qps) - (a->speed.qps < b->speed.qps);
 }
 
@@ -241,9 +337,8 @@ static struct line *line_of(struct picture *picture, const char *engine)
     if (picture->count == MOST_LINES) return NULL;
     struct line *line = &picture->lines[picture->count++];
     line->engine = engine;
-    line->colour = "#57534e";
-    for (size_t i = 0; i < sizeof(colours) / sizeof(*colours); i++)
-        if (strcmp(engine, colours[i].engine) == 0) line->colour = colours[i].colour;
+    while (line->colour < COLOURS && strcmp(engine, colours[line->colour].engine) != 0)
+        line->colour++;
     return line;
 }
 
@@ -275,56 +370,83 @@ static void collect_lines(struct picture *picture)
     }
 }
 
-static const struct point *end_of(const struct line *line)
+/* Moves two names apart that would stand on each other. Returns whether they did. */
+static bool move_apart(const struct picture *picture, struct line *a, struct line *b)
 {
-    return line->points[line->count - 1];
+    enum { APART = 20, WIDE = 100 };
+    const double x = x_of(picture, end_of(a)->recall), y = x_of(picture, end_of(b)->recall);
+    struct line *upper = a->label <= b->label ? a : b, *lower = upper == a ? b : a;
+    const double missing = APART - (lower->label - upper->label);
+    if (fabs(x - y) > WIDE || missing < 0.1) return false;
+    upper->label -= missing / 2;
+    lower->label += missing / 2;
+    return true;
 }
 
-/* Names that would stand on each other are moved apart, the lower ones downwards. */
+/* Names stand where their lines end, as near to it as the others let them. */
 static void place_names(struct picture *picture)
 {
-    enum { APART = 19, WIDE = 90 };
-    struct line *order[MOST_LINES];
-    for (size_t i = 0; i < picture->count; i++) {
-        struct line *line = &picture->lines[i];
-        line->label = y_of(picture, end_of(line)->speed.qps) + 5;
-        size_t at = i;
-        for (; at > 0 && order[at - 1]->label > line->label; at--) order[at] = order[at - 1];
-        order[at] = line;
+    enum { ROUNDS = 100, HIGHEST = TOP + 10, LOWEST = HEIGHT - BOTTOM - 8 };
+    for (size_t i = 0; i < picture->count; i++)
+        picture->lines[i].label = y_of(picture, end_of(&picture->lines[i])) + 5;
+    bool moved = true;
+    for (int round = 0; round < ROUNDS && moved; round++) {
+        moved = false;
+        for (size_t i = 0; i < picture->count; i++)
+            for (size_t j = 0; j < i; j++)
+                moved |= move_apart(picture, &picture->lines[j], &picture->lines[i]);
+        for (size_t i = 0; i < picture->count; i++)
+            picture->lines[i].label = fmin(fmax(picture->lines[i].label, HIGHEST), LOWEST);
     }
-    for (size_t i = 1; i < picture->count; i++) {
-        double x = x_of(picture, end_of(order[i])->recall);
-        for (size_t above = 0; above < i; above++)
-            if (fabs(x - x_of(picture, end_of(order[above])->recall)) < WIDE)
-                order[i]->label = fmax(order[i]->label, order[above]->label + APART);
-    }
+}
+
+static void put_style(const struct picture *picture)
+{
+    fprintf(picture->out, "<style>@media (prefers-color-scheme:dark){%s.other{color:#b8b4af}",
+            dark_style);
+    for (size_t i = 0; i < COLOURS; i++)
+        fprintf(picture->out, ".engine-%s{color:%s}", colours[i].engine, colours[i].dark);
+    fputs("}</style>\n", picture->out);
+}
+
+/* What was measured, and where and when. */
+static void draw_headings(const struct picture *picture)
+{
+    const struct results *results = picture->results;
+    char vectors[NUMBER_SIZE], dim[NUMBER_SIZE], text[512];
+    label(picture, 24, 36, "class=\"title\" font-size=\"19\" font-weight=\"600\" fill=\"#1c1917\"",
+          "Recall against speed");
+    snprintf(text, sizeof(text), "%s", results->machine);
+    text_cut(text, MOST_MACHINE);
+    size_t length = strlen(text);
+    snprintf(text + length, sizeof(text) - length, "%s%s, %.10s", results->kernel[0] ? ", " : "",
+             results->kernel, results->date);
+    label(picture, WIDTH - 24, 36, "class=\"tick\" text-anchor=\"end\" font-size=\"12\"", text);
+    snprintf(text, sizeof(text), "%s", results->dataset);
+    text_cut(text, MOST_NAME);
+    length = strlen(text);
+    snprintf(text + length, sizeof(text) - length, ": %s vectors of dimension %s",
+             text_count(results->vectors, vectors), text_count(results->dim, dim));
+    label(picture, 24, 60, "class=\"label\" fill=\"#57534e\"", text);
 }
 
 static void draw_ground(const struct picture *picture)
 {
-    const struct results *results = picture->results;
-    char vectors[NUMBER_SIZE], dim[NUMBER_SIZE], text[512];
     fprintf(picture->out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
             "height=\"%d\" role=\"img\" font-family=\"system-ui, -apple-system, 'Segoe UI', "
-            "Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#78716c\">\n",
+            "Helvetica, Arial, sans-serif\" font-size=\"14\" fill=\"#78716c\">\n",
             WIDTH, HEIGHT, WIDTH, HEIGHT);
     fputs("<title>Recall against searches per second</title>\n", picture->out);
+    put_style(picture);
     fprintf(picture->out,
-            "<rect x=\"0.5\" y=\"0.5\" width=\"%d\" height=\"%d\" rx=\"10\" fill=\"#fdfcfa\" "
-            "stroke=\"#d6d3d1\"/>\n",
+            "<clipPath id=\"plot\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>"
+            "</clipPath>\n",
+            LEFT, TOP - 8, WIDTH - LEFT - RIGHT + 8, HEIGHT - TOP - BOTTOM + 16);
+    fprintf(picture->out,
+            "<rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"%d\" height=\"%d\" rx=\"10\" "
+            "fill=\"#fdfcfa\" stroke=\"#d6d3d1\"/>\n",
             WIDTH - 1, HEIGHT - 1);
-    label(picture, 24, 34, "font-size=\"18\" font-weight=\"600\" fill=\"#1c1917\"",
-          "Recall against speed");
-    snprintf(text, sizeof(text), "%s", results->dataset);
-    text_cut(text, MOST_NAME);
-    size_t length = strlen(text);
-    snprintf(text + length, sizeof(text) - length, ": %s vectors of dimension %s",
-             text_count(results->vectors, vectors), text_count(results->dim, dim));
-    label(picture, 24, 56, "fill=\"#57534e\"", text);
-    snprintf(text, sizeof(text), "%s", results->machine);
-    text_cut(text, MOST_MACHINE);
-    label(picture, WIDTH - 24, HEIGHT - 18, "text-anchor=\"end\" font-size=\"12\"", text);
 }
 
 void report_svg(const struct results *results, FILE *out)
@@ -337,6 +459,7 @@ void report_svg(const struct results *results, FILE *out)
     set_scales(picture);
     place_names(picture);
     draw_ground(picture);
+    draw_headings(picture);
     draw_recall_axis(picture);
     draw_speed_axis(picture);
     for (size_t i = picture->count; i-- > 0;) draw_line(picture, &picture->lines[i]);

@@ -221,6 +221,70 @@ Test(svg, leaves_out_settings_that_another_one_beats)
     free(results);
 }
 
+Test(svg, shows_what_is_near_enough_to_the_truth)
+{
+    struct results *results = make_results();
+    add_point(results, "hnswlib", 5, 0.6, 5000, 1);
+    add_point(results, "hnswlib", 190, 0.9997, 550, 1);
+    add_point(results, "faiss", 5, 0.7, 3000, 1);
+    char *svg = svg_of(results);
+    cr_expect_null(xml_fault(svg), "%s", xml_fault(svg));
+    cr_expect_not_null(strstr(svg, "faiss, ef 5:"), "all there is of an engine is shown");
+    cr_expect_not_null(strstr(svg, "hnswlib, ef 190:"));
+    cr_expect_null(strstr(svg, "hnswlib, ef 200:"), "as good as that one, and slower");
+    cr_expect_null(strstr(svg, "hnswlib, ef 5:"), "left of the edge");
+    free(svg);
+    results->points_count--;
+    svg = svg_of(results);
+    cr_expect_null(strstr(svg, "faiss, "));
+    cr_expect_not_null(strstr(svg, ">0.8</text>"));
+    cr_expect_null(strstr(svg, ">0.7</text>"));
+    free(svg);
+    free(results);
+}
+
+Test(svg, names_never_stand_on_each_other)
+{
+    struct results *results = make_results();
+    results->points_count = 0;
+    static const char *const engines[] = {"tekup", "hnswlib", "faiss", "pgvector", "another"};
+    for (size_t i = 0; i < 5; i++) {
+        add_point(results, engines[i], 10, 0.9, 1000 + 10.0 * (double)i, 1);
+        add_point(results, engines[i], 90, 0.99, 100 + (double)i, 1);
+    }
+    char *svg = svg_of(results);
+    double places[5];
+    for (size_t i = 0; i < 5; i++) {
+        char end[32];
+        snprintf(end, sizeof(end), ">%s</text>", engines[i]);
+        const char *at = strstr(svg, end);
+        cr_assert_not_null(at, "%s", engines[i]);
+        while (strncmp(at, "<text ", 6) != 0) at--;
+        cr_assert_eq(sscanf(strstr(at, " y="), " y=\"%lf\"", &places[i]), 1);
+        for (size_t j = 0; j < i; j++) cr_expect_geq(fabs(places[i] - places[j]), 18.0);
+    }
+    free(svg);
+    free(results);
+}
+
+Test(svg, has_colours_for_the_dark)
+{
+    struct results *results = make_results();
+    char *svg = svg_of(results);
+    const char *dark = strstr(svg, "<style>@media (prefers-color-scheme:dark){");
+    cr_assert_not_null(dark);
+    /* Every class that is used has its colour there. */
+    for (const char *at = svg; (at = strstr(at, "class=\"")); at++) {
+        char name[32], rule[36];
+        cr_assert_eq(sscanf(at, "class=\"%30[^\"]", name), 1);
+        snprintf(rule, sizeof(rule), ".%s", name);
+        const char *found = strstr(dark, rule);
+        cr_expect(found && found < strstr(dark, "</style>"), "%s", name);
+    }
+    free(svg);
+    free(results);
+}
+
 Test(svg, survives_points_at_the_edges)
 {
     struct results *results = make_results();
