@@ -70,7 +70,7 @@ static inline void change_header(struct snapshot_parts *file, uint64_t *state)
         break;
     case 1:
         if (change_below(state, 2)) word = &header->order;
-        *word = __builtin_bswap32(*word);
+        *word = change_below(state, 3) ? __builtin_bswap32(*word) : (uint32_t)data_random(state);
         break;
     case 2:
     case 3:
