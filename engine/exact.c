@@ -24,17 +24,14 @@
 /* What coarse codes leave out is uniform within half a unit either way, with a deviation of scale /
  * sqrt(12) when it is summed against a query of length 1; this is fourteen of those. */
 #define COARSE_SLACK 4
-/* Rows of a set that are asked for before the first is read. */
-#define SET_CHUNK 32
 
 bool tk_rank_node(const struct tk_index *index, const struct query *query,
                   const struct filter *filter, struct ranking *ranking, uint32_t slot,
                   float similarity)
 {
-    const struct node *node = tk_store_node(&index->store, slot);
-    const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
-    for (uint32_t i = 0; members && i < members->count; i++) {
-        const tk_id id = members->ids[i];
+    const struct node_ids members = tk_store_ids(&index->store, slot);
+    for (uint32_t i = 0; i < members.count; i++) {
+        const tk_id id = members.ids[i];
         if (!tk_filter_accepts(filter, id)) continue;
         const uint32_t present = tk_idmap_find(&index->map, id);
         if (present == NO_SLOT) continue;
@@ -49,23 +46,73 @@ bool tk_rank_node(const struct tk_index *index, const struct query *query,
     return true;
 }
 
+/* Rows that are asked for before the first is read. */
+#define CHUNK 32
+
+/* A comparison of one query with rows that come one by one. */
+struct comparison {
+    const struct tk_index *index;
+    const struct query *query;
+    const struct filter *filter;
+    struct ranking *ranking;
+    bool by_id; /* each row is there for one id; otherwise for all that the filter accepts */
+    uint32_t count;
+    uint32_t slots[CHUNK];
+    tk_id ids[CHUNK];
+    bool ok; /* memory did not run out */
+};
+
+static void compare_chunk(struct comparison *comparison)
+{
+    const struct store *store = &comparison->index->store;
+    const struct coder *coder = &store->coder;
+    const struct query *query = comparison->query;
+    struct ranking *ranking = comparison->ranking;
+    for (uint32_t i = 0; i < comparison->count && comparison->ok; i++) {
+        const uint32_t slot = comparison->slots[i];
+        const struct row row = tk_store_row(store, slot);
+        const float coarse = tk_coarse_similarity(coder, query, row);
+        if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row.scale) continue;
+        const float similarity = tk_fine_similarity(coder, query, row);
+        comparison->ok = comparison->by_id
+                             ? tk_ranking_push(ranking, comparison->ids[i], similarity)
+                             : tk_rank_node(comparison->index, query, comparison->filter, ranking,
+                                            slot, similarity);
+    }
+    comparison->count = 0;
+}
+
+static void compare(struct comparison *comparison, uint32_t slot, tk_id id)
+{
+    const int8_t *codes = tk_store_codes(&comparison->index->store, slot);
+    for (size_t line = 0; line < 4; line++) __builtin_prefetch(codes + 64 * line);
+    comparison->slots[comparison->count] = slot;
+    comparison->ids[comparison->count++] = id;
+    if (comparison->count == CHUNK) compare_chunk(comparison);
+}
+
+/* Whether the filter accepts one of the ids of a node. */
+static bool is_wanted(const struct tk_index *index, const struct filter *filter, uint32_t slot)
+{
+    const struct node_ids members = tk_store_ids(&index->store, slot);
+    for (uint32_t i = 0; i < members.count; i++)
+        if (tk_filter_accepts(filter, members.ids[i])) return true;
+    return false;
+}
+
 tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
                         const struct filter *filter, struct ranking *ranking)
 {
     const struct store *store = &index->store;
-    const struct coder *coder = &store->coder;
-    const struct query *query = &session->query;
+    const bool open = tk_filter_is_open(filter);
+    struct comparison comparison = {
+        .index = index, .query = &session->query, .filter = filter, .ranking = ranking, .ok = true};
     const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
-    for (uint32_t slot = 0; slot < used; slot++) {
-        if (!tk_store_is_live(store, slot)) continue;
-        const struct row row = tk_store_row(store, slot);
-        const float coarse = tk_coarse_similarity(coder, query, row);
-        if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row.scale) continue;
-        if (!tk_rank_node(index, query, filter, ranking, slot,
-                          tk_fine_similarity(coder, query, row)))
-            return TK_ENOMEM;
-    }
-    return TK_OK;
+    for (uint32_t slot = 0; slot < used && comparison.ok; slot++)
+        if (tk_store_is_live(store, slot) && (open || is_wanted(index, filter, slot)))
+            compare(&comparison, slot, 0);
+    compare_chunk(&comparison);
+    return comparison.ok ? TK_OK : TK_ENOMEM;
 }
 
 /* ---- Many queries ---------------------------------------------------------------------------- */
@@ -148,51 +195,26 @@ tk_status tk_exact_scan_many(const struct tk_index *index, struct session *sessi
 
 /* ---- A set of ids ---------------------------------------------------------------------------- */
 
-struct set_scan {
-    const struct tk_index *index;
-    const struct query *query;
-    const struct filter *filter;
-    struct ranking *ranking;
-    uint32_t count;
-    tk_id ids[SET_CHUNK];
-    uint32_t slots[SET_CHUNK];
-    bool ok;
-};
-
-static void compare_chunk(struct set_scan *scan)
+static bool compare_id(tk_id id, void *arg)
 {
-    const struct store *store = &scan->index->store;
-    for (uint32_t i = 0; i < scan->count && scan->ok; i++) {
-        const struct row row = tk_store_row(store, scan->slots[i]);
-        const float coarse = tk_coarse_similarity(&store->coder, scan->query, row);
-        if (coarse < tk_ranking_floor(scan->ranking) - COARSE_SLACK * row.scale) continue;
-        scan->ok = tk_ranking_push(scan->ranking, scan->ids[i],
-                                   tk_fine_similarity(&store->coder, scan->query, row));
-    }
-    scan->count = 0;
-}
-
-static bool scan_id(tk_id id, void *arg)
-{
-    struct set_scan *scan = arg;
-    const struct filter *filter = scan->filter;
-    const uint32_t slot = tk_idmap_find(&scan->index->map, id);
-    if (slot == NO_SLOT || (filter->predicate && !filter->predicate(id, filter->predicate_arg)))
-        return true;
-    const int8_t *codes = tk_store_codes(&scan->index->store, slot);
-    for (size_t line = 0; line < 4; line++) __builtin_prefetch(codes + 64 * line);
-    scan->ids[scan->count] = id;
-    scan->slots[scan->count++] = slot;
-    if (scan->count == SET_CHUNK) compare_chunk(scan);
-    return scan->ok;
+    struct comparison *comparison = arg;
+    const struct filter *filter = comparison->filter;
+    const uint32_t slot = tk_idmap_find(&comparison->index->map, id);
+    if (slot != NO_SLOT && (!filter->predicate || filter->predicate(id, filter->predicate_arg)))
+        compare(comparison, slot, id);
+    return comparison->ok;
 }
 
 tk_status tk_exact_set(const struct tk_index *index, const struct session *session,
                        const struct filter *filter, struct ranking *ranking)
 {
-    struct set_scan scan = {
-        .index = index, .query = &session->query, .filter = filter, .ranking = ranking, .ok = true};
-    tk_idset_each(filter->within, scan_id, &scan);
-    compare_chunk(&scan);
-    return scan.ok ? TK_OK : TK_ENOMEM;
+    struct comparison comparison = {.index = index,
+                                    .query = &session->query,
+                                    .filter = filter,
+                                    .ranking = ranking,
+                                    .by_id = true,
+                                    .ok = true};
+    tk_idset_each(filter->within, compare_id, &comparison);
+    compare_chunk(&comparison);
+    return comparison.ok ? TK_OK : TK_ENOMEM;
 }

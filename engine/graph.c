@@ -20,6 +20,12 @@
 #define STEEP_STEPS 4
 /* Candidates that a walk with a filter may have waiting. */
 #define FILTERED_KEEP 1024
+/* After so many expansions a walk with a filter has seen enough nodes to judge by how many it will
+ * need. */
+#define JUDGE_AFTER 16
+/* Expansions for each node that is wanted, where every node is accepted: guesses of similarities
+ * are mostly too high where they look best. */
+#define EXPANSIONS_EACH 1.3
 
 void tk_graph_init(struct graph *graph, struct store *store, const tk_index_options *options)
 {
@@ -57,9 +63,10 @@ struct steps {
     const struct graph *graph;
     struct session *session;
     const struct walk *walk;
-    size_t keep;       /* of session->best */
-    size_t next;       /* every candidate before this one has been expanded */
-    uint32_t promised; /* the slot to be expanded next, whose memory is on its way; or NO_SLOT */
+    size_t keep;         /* of session->best */
+    size_t next;         /* every candidate before this one has been expanded */
+    uint32_t promised;   /* the slot to be expanded next, whose memory is on its way; or NO_SLOT */
+    size_t seen, passed; /* nodes that the filter was asked about, and those it accepted */
     bool failed;
 };
 
@@ -72,11 +79,10 @@ static void prefetch_row(const struct graph *graph, uint32_t slot)
 /* Whether a node may be part of the answer. */
 static bool accepts(const struct steps *steps, uint32_t slot)
 {
-    const struct node *node = tk_store_node(steps->graph->store, slot);
     if (slot == steps->walk->except || !tk_store_is_live(steps->graph->store, slot)) return false;
-    const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
-    for (uint32_t i = 0; members && i < members->count; i++)
-        if (tk_filter_accepts(steps->walk->filter, members->ids[i])) return true;
+    const struct node_ids members = tk_store_ids(steps->graph->store, slot);
+    for (uint32_t i = 0; i < members.count; i++)
+        if (tk_filter_accepts(steps->walk->filter, members.ids[i])) return true;
     return false;
 }
 
@@ -88,10 +94,21 @@ static float floor_of(const struct queue *queue, size_t keep)
 
 static float floor_of_walk(const struct steps *steps)
 {
-    float floor = floor_of(&steps->session->best, steps->keep);
-    if (steps->walk->filter)
-        floor = fmaxf(floor, floor_of(&steps->session->accepted, steps->walk->keep));
-    return floor;
+    if (steps->walk->filter) return floor_of(&steps->session->accepted, steps->walk->keep);
+    return floor_of(&steps->session->best, steps->keep);
+}
+
+/* Asks the filter about a candidate. Returns whether it is to be expanded at all: a walk with a
+ * filter ends at what is no better than those it has accepted. */
+static bool is_on_the_way(struct steps *steps, struct candidate candidate)
+{
+    struct queue *accepted = &steps->session->accepted;
+    steps->seen++;
+    if (accepts(steps, candidate.slot)) {
+        steps->passed++;
+        tk_queue_insert(accepted, steps->walk->keep, candidate);
+    }
+    return candidate.similarity > floor_of(accepted, steps->walk->width);
 }
 
 /* Takes note of a node that the walk has come upon. */
@@ -103,11 +120,10 @@ static void consider(struct steps *steps, struct candidate candidate)
         steps->failed = !ok;
         return;
     }
+    if (steps->walk->filter && !is_on_the_way(steps, candidate)) return;
     const size_t at = tk_queue_insert(&session->best, steps->keep, candidate);
     if (at < steps->next) steps->next = at;
     if (at < steps->keep) __builtin_prefetch(tk_store_spot(steps->graph->store, candidate.slot));
-    if (steps->walk->filter && accepts(steps, candidate.slot))
-        tk_queue_insert(&session->accepted, steps->walk->keep, candidate);
 }
 
 /* Puts what is now known better than by a guess in its place. */
@@ -181,7 +197,17 @@ static bool find_next(struct steps *steps)
     if (steps->next >= best->count) return false;
     if (!steps->walk->filter) return steps->next < steps->walk->width;
     return best->items[steps->next].similarity >
-           floor_of(&steps->session->accepted, steps->walk->keep);
+           floor_of(&steps->session->accepted, steps->walk->width);
+}
+
+/* Whether the walk would take more expansions than it may. */
+static bool takes_too_long(const struct steps *steps, size_t expansions)
+{
+    const struct walk *walk = steps->walk;
+    if (expansions >= walk->expansions_max) return true;
+    if (!walk->filter || expansions != JUDGE_AFTER) return false;
+    const double rarity = (double)(steps->seen + 1) / (double)(steps->passed + 1);
+    return EXPANSIONS_EACH * (double)walk->width * rarity > (double)walk->expansions_max;
 }
 
 /* The place of the candidate that comes now. On its first steps, where better and better ones turn
@@ -214,7 +240,7 @@ tk_status tk_graph_walk(const struct graph *graph, struct session *session, cons
         consider(&steps, entries[i]);
     }
     for (size_t expansions = 0; find_next(&steps); expansions++) {
-        if (expansions == walk->expansions_max) return TK_EFULL;
+        if (takes_too_long(&steps, expansions)) return TK_EFULL;
         expand(&steps, place_of_next(&steps, expansions));
         if (steps.failed) return TK_ENOMEM;
     }

@@ -77,15 +77,15 @@ struct walk {
     size_t width;    /* the best so many candidates are expanded, each once */
     size_t keep;     /* candidates kept; those past `width` are in the answer by their guess */
     uint32_t except; /* a slot that is not part of the answer, or NO_SLOT */
-    /* Where there is a filter, the walk goes on until the `keep` best that it accepts are better
-     * than anything left to expand. */
+    /* Where there is a filter, the walk goes on until the `width` best that it accepts are better
+     * than anything left to expand, and `keep` of those accepted are in the answer. */
     const struct filter *filter;
-    size_t expansions_max; /* give up after so many */
+    size_t expansions_max; /* give up after so many, or as soon as more seem to be needed */
 };
 
 /* Walks the graph. The answer is in session->best, best first: candidates that were expanded have
  * EXPANDED set in their slot and their similarity is by coarse codes, that of the others is a
- * guess. TK_EFULL says that expansions_max was reached. Errors: TK_ENOMEM. */
+ * guess. TK_EFULL says that expansions_max was, or would have been, reached. Errors: TK_ENOMEM. */
 tk_status tk_graph_walk(const struct graph *graph, struct session *session,
                         const struct walk *walk);
 

@@ -65,20 +65,18 @@ static tk_status find_neighbours(struct graph *graph, struct session *session, u
 /* Adds an id to the members of a live node. TK_EFULL when it is dead or has enough of them. */
 static tk_status join(struct graph *graph, struct session *session, uint32_t slot, tk_id id)
 {
-    struct node *node = tk_store_node(graph->store, slot);
     tk_status status = TK_EFULL;
     pthread_mutex_lock(tk_in_lock(graph, slot));
-    struct members *old = atomic_load_explicit(&node->members, memory_order_relaxed);
-    if (!tk_store_is_live(graph->store, slot) || old->count >= MEMBERS_MAX) goto out;
+    const struct node_ids old = tk_store_ids(graph->store, slot);
+    if (!tk_store_is_live(graph->store, slot) || old.count >= MEMBERS_MAX) goto out;
     status = TK_ENOMEM;
-    struct members *members = tk_store_new_members(graph->store, old->count + 1);
+    struct members *members = tk_store_new_members(graph->store, old.count + 1);
     if (!members) goto out;
     uint32_t i = 0;
-    for (; i < old->count && old->ids[i] < id; i++) members->ids[i] = old->ids[i];
+    for (; i < old.count && old.ids[i] < id; i++) members->ids[i] = old.ids[i];
     members->ids[i] = id;
-    for (; i < old->count; i++) members->ids[i + 1] = old->ids[i];
-    atomic_store_explicit(&node->members, members, memory_order_release);
-    tk_store_retire_members(&session->seat, node, old);
+    for (; i < old.count; i++) members->ids[i + 1] = old.ids[i];
+    tk_store_set_members(graph->store, &session->seat, slot, members);
     status = TK_OK;
 out:
     pthread_mutex_unlock(tk_in_lock(graph, slot));
@@ -166,7 +164,7 @@ tk_status tk_graph_insert(struct graph *graph, struct session *session, tk_id id
     const struct row row =
         tk_code_encode(graph->coder, session->query.rotated, tk_store_codes(graph->store, taken));
     tk_store_spot(graph->store, taken)->scale = row.scale;
-    tk_store_set_member(node, id);
+    *tk_store_id(graph->store, taken) = id;
     status = find_neighbours(graph, session, taken);
     if (status == TK_OK) status = join_same(graph, session, row, id, slot);
     if (status != TK_ENOTFOUND) {

@@ -13,7 +13,7 @@
 /* How many of the dead node's inlinks are looked at between two locks. */
 #define INLINK_CHUNK 64
 /* How many heirs are asked whether they are diverse. */
-#define HEIR_LOOKS 8
+#define HEIR_LOOKS 4
 
 /* Whether no neighbour that the owner has, apart from the one at `at`, is nearer to the node than
  * the owner is. */
@@ -31,11 +31,15 @@ static bool is_diverse(const struct graph *graph, const struct neighbours *list,
     return true;
 }
 
-static bool list_has(const struct neighbours *list, uint32_t slot)
+/* Marks the owner of a list and those who are in it. False when memory ran out. */
+static bool mark_list(struct session *session, uint32_t owner, const struct neighbours *list)
 {
-    for (uint32_t i = 0; i < list->count; i++)
-        if (tk_neighbour(list, i) == slot) return true;
-    return false;
+    bool ok = true;
+    tk_visited_clear(&session->visited);
+    tk_visited_mark(session, owner, &ok);
+    for (uint32_t i = 0; ok && i < list->count; i++)
+        tk_visited_mark(session, tk_neighbour(list, i), &ok);
+    return ok;
 }
 
 /* The candidates for the place of `gone` in the list of `owner`: live neighbours of gone that the
@@ -43,15 +47,18 @@ static bool list_has(const struct neighbours *list, uint32_t slot)
 static void gather_heirs(struct graph *graph, struct session *session, uint32_t owner,
                          uint32_t gone)
 {
-    const struct neighbours *list = tk_graph_list(graph, gone), *has = tk_graph_list(graph, owner);
+    const struct neighbours *list = tk_graph_list(graph, gone);
     const struct row base = tk_graph_row(graph, owner);
     struct queue *heirs = &session->scratch;
     heirs->count = 0;
-    if (!list || !tk_queue_reserve(session, heirs, list->count)) return;
+    if (!list || !tk_queue_reserve(session, heirs, list->count) ||
+        !mark_list(session, owner, tk_graph_list(graph, owner)))
+        return;
     for (uint32_t i = 0; i < list->count; i++) {
         const uint32_t slot = tk_neighbour(list, i);
-        if (slot == owner || slot == gone || list_has(has, slot)) continue;
-        if (tk_store_state(graph->store, slot) != SLOT_LIVE) continue;
+        if (slot == gone || tk_visited_has(&session->visited, slot) ||
+            !tk_store_is_live(graph->store, slot))
+            continue;
         const float similarity = tk_rows_similarity(graph->coder, base, tk_graph_row(graph, slot));
         heirs->items[heirs->count++] = (struct candidate){similarity, slot};
     }
@@ -137,27 +144,25 @@ static void let_go(struct graph *graph, uint32_t gone)
 static tk_status leave(struct graph *graph, struct session *session, uint32_t slot, tk_id id,
                        bool *dead)
 {
-    struct node *node = tk_store_node(graph->store, slot);
     tk_status status = TK_OK;
     *dead = false;
     pthread_mutex_lock(tk_in_lock(graph, slot));
-    struct members *old = atomic_load_explicit(&node->members, memory_order_relaxed);
+    const struct node_ids old = tk_store_ids(graph->store, slot);
     uint32_t at = 0;
-    while (at < old->count && old->ids[at] != id) at++;
-    if (at == old->count || tk_store_state(graph->store, slot) == SLOT_DEAD) goto out;
-    if (old->count == 1) {
+    while (at < old.count && old.ids[at] != id) at++;
+    if (at == old.count || tk_store_state(graph->store, slot) == SLOT_DEAD) goto out;
+    if (old.count == 1) {
         tk_store_set_state(graph->store, slot, SLOT_DEAD);
         *dead = true;
         goto out;
     }
-    struct members *members = tk_store_new_members(graph->store, old->count - 1);
+    struct members *members = tk_store_new_members(graph->store, old.count - 1);
     if (!members) {
         status = TK_ENOMEM;
         goto out;
     }
-    for (uint32_t i = 0; i < members->count; i++) members->ids[i] = old->ids[i < at ? i : i + 1];
-    atomic_store_explicit(&node->members, members, memory_order_release);
-    tk_store_retire_members(&session->seat, node, old);
+    for (uint32_t i = 0; i < members->count; i++) members->ids[i] = old.ids[i < at ? i : i + 1];
+    tk_store_set_members(graph->store, &session->seat, slot, members);
 out:
     pthread_mutex_unlock(tk_in_lock(graph, slot));
     return status;

@@ -13,10 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a walk takes for each candidate that it expands, and besides, in comparisons with one row;
- * both are bound by memory, and an expansion reads four times as much. */
-#define WALK_PER_EF 5
+/* What an expansion takes, and a walk besides, in comparisons with one row: all of them are bound
+ * by memory, an expansion reads five times as much and does more with it. */
+#define WALK_PER_EXPANSION 8
 #define WALK_FIXED 60
+/* Expansions for each of the candidates that a walk is to expand. */
+#define EXPANSIONS_EACH 1.3
+/* Ids that a predicate is asked about in the time of one expansion, when all are. */
+#define ASKED_PER_EXPANSION 110
+/* A walk that takes this much longer than was expected gives way to a scan. */
+#define PATIENCE 2
 /* Sets up to this size are always compared whole: it takes a few hundred microseconds at most, and
  * the answer is exact. */
 #define SMALL 1000
@@ -59,7 +65,7 @@ static struct filter filter_of(const tk_search *search)
 /* What a walk costs, in vectors compared, when one in `rarity` nodes may be part of the answer. */
 static double walk_cost(size_t ef, double rarity)
 {
-    return WALK_FIXED + WALK_PER_EF * (double)ef * rarity;
+    return WALK_FIXED + WALK_PER_EXPANSION * EXPANSIONS_EACH * (double)ef * rarity;
 }
 
 bool tk_search_scans(const struct tk_index *index, const tk_search *search)
@@ -136,14 +142,11 @@ static void prefetch_ids(const struct tk_index *index, const struct session *ses
 {
     const struct candidate *items = session->best.items;
     for (size_t i = 0; i < count; i++) {
-        const char *node = (const char *)tk_store_node(&index->store, items[i].slot);
-        __builtin_prefetch(node);
-        __builtin_prefetch(node + offsetof(struct node, slot));
+        __builtin_prefetch(tk_store_id(&index->store, items[i].slot));
     }
     for (size_t i = 0; i < count; i++) {
-        const struct node *node = tk_store_node(&index->store, items[i].slot);
-        const struct members *members = atomic_load_explicit(&node->members, memory_order_acquire);
-        if (members && members->count == 1) tk_idmap_prefetch(&index->map, members->ids[0]);
+        const struct node_ids members = tk_store_ids(&index->store, items[i].slot);
+        if (members.count == 1) tk_idmap_prefetch(&index->map, members.ids[0]);
     }
 }
 
@@ -170,6 +173,16 @@ static bool rank_walk(const struct tk_index *index, struct session *session,
     return true;
 }
 
+/* After how many expansions looking at everything that the filter accepts is the better way. */
+static size_t expansions_max(const struct tk_index *index, const struct filter *filter, size_t ef)
+{
+    const size_t count = tk_index_count(index);
+    if (tk_filter_is_open(filter)) return SIZE_MAX;
+    if (!filter->within || tk_idset_count(filter->within) >= count)
+        return count / ASKED_PER_EXPANSION + ef;
+    return PATIENCE * tk_idset_count(filter->within) / WALK_PER_EXPANSION + ef;
+}
+
 /* Walks the graph. TK_EFULL when the filter let so little through that comparing with everything is
  * the better way. */
 static tk_status walk(const struct tk_index *index, struct session *session,
@@ -179,11 +192,10 @@ static tk_status walk(const struct tk_index *index, struct session *session,
     const bool open = tk_filter_is_open(filter);
     const struct walk walk = {.query = &session->query,
                               .width = ef,
-                              .keep = ef + KEEP_MORE,
+                              .keep = (open ? ef : 2 * ef) + KEEP_MORE,
                               .filter = open ? NULL : filter,
                               .except = NO_SLOT,
-                              .expansions_max =
-                                  open ? SIZE_MAX : tk_index_count(index) / WALK_PER_EF + ef};
+                              .expansions_max = expansions_max(index, filter, ef)};
     ranking->count = ranking->moved = 0;
     tk_status status = tk_graph_walk(&index->graph, session, &walk);
     if (status != TK_OK) return status;

@@ -93,6 +93,12 @@ static inline bool tk_visited_mark(struct session *session, uint32_t slot, bool 
     return true;
 }
 
+static inline bool tk_visited_has(const struct visited *visited, uint32_t slot)
+{
+    const size_t word = slot / 64;
+    return word < visited->word_count && visited->words[word] >> (slot % 64) & 1;
+}
+
 /* Makes room for one more. */
 bool tk_queue_reserve(struct session *session, struct queue *queue, size_t capacity);
 bool tk_hits_reserve(struct session *session, size_t capacity);

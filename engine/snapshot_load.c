@@ -232,15 +232,14 @@ static tk_status make_members(struct input *input, struct session *session, uint
                               const tk_id *ids)
 {
     struct store *store = &input->index->store;
-    struct node *node = tk_store_node(store, slot);
     const uint32_t count = input->members[slot];
     if (count == 1) {
-        tk_store_set_member(node, ids[0]);
+        *tk_store_id(store, slot) = ids[0];
     } else {
         struct members *members = tk_store_new_members(store, count);
         if (!members) return tk_fail_memory(input->error);
         memcpy(members->ids, ids, count * sizeof(*ids));
-        atomic_store_explicit(&node->members, members, memory_order_release);
+        tk_store_set_members(store, &session->seat, slot, members);
     }
     for (uint32_t i = 0; i < count; i++) {
         tk_status status = tk_idmap_reserve(&input->index->map, &session->seat, ids[i]);

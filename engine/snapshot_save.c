@@ -110,64 +110,62 @@ static tk_status put_zeros(struct output *output, size_t size)
 
 /* ---- Sections -------------------------------------------------------------------------------- */
 
-/* A live node, or NULL where the slot is free. */
-static struct node *node_at(const struct output *output, uint32_t slot)
+/* Whether there is a node, or the slot is free. */
+static bool is_node(const struct output *output, uint32_t slot)
 {
-    struct node *node = tk_store_node(&output->index->store, slot);
-    return tk_store_is_live(&output->index->store, slot) ? node : NULL;
+    return tk_store_is_live(&output->index->store, slot);
 }
 
-static const struct members *members_at(const struct output *output, uint32_t slot)
+static struct node_ids members_at(const struct output *output, uint32_t slot)
 {
-    struct node *node = node_at(output, slot);
-    return node ? atomic_load_explicit(&node->members, memory_order_acquire) : NULL;
+    if (!is_node(output, slot)) return (struct node_ids){0};
+    return tk_store_ids(&output->index->store, slot);
 }
 
 static tk_status put_member_count(struct output *output, uint32_t slot)
 {
-    const struct members *members = members_at(output, slot);
-    const uint32_t count = members ? members->count : 0;
+    const uint32_t count = members_at(output, slot).count;
     return put(output, &count, sizeof(count));
 }
 
 static tk_status put_parent(struct output *output, uint32_t slot)
 {
-    uint32_t parent = node_at(output, slot) ? tk_parent(&output->index->graph, slot) : NO_SLOT;
-    if (parent != NO_SLOT && !node_at(output, parent)) parent = NO_SLOT;
+    uint32_t parent = is_node(output, slot) ? tk_parent(&output->index->graph, slot) : NO_SLOT;
+    if (parent != NO_SLOT && !is_node(output, parent)) parent = NO_SLOT;
     return put(output, &parent, sizeof(parent));
 }
 
 static tk_status put_length(struct output *output, uint32_t slot)
 {
     const struct neighbours *list =
-        node_at(output, slot) ? tk_store_list(&output->index->store, slot) : NULL;
+        is_node(output, slot) ? tk_store_list(&output->index->store, slot) : NULL;
     const uint32_t count = list ? list->count : 0;
     return put(output, &count, sizeof(count));
 }
 
 static tk_status put_ids(struct output *output, uint32_t slot)
 {
-    const struct members *members = members_at(output, slot);
-    return members ? put(output, members->ids, members->count * sizeof(*members->ids)) : TK_OK;
+    const struct node_ids members = members_at(output, slot);
+    return members.count ? put(output, members.ids, members.count * sizeof(*members.ids)) : TK_OK;
 }
 
 static tk_status put_scale(struct output *output, uint32_t slot)
 {
     const float scale =
-        node_at(output, slot) ? tk_store_spot(&output->index->store, slot)->scale : 0;
+        is_node(output, slot) ? tk_store_spot(&output->index->store, slot)->scale : 0;
     return put(output, &scale, sizeof(scale));
 }
 
 static tk_status put_row(struct output *output, uint32_t slot)
 {
     const struct store *store = &output->index->store;
-    if (!node_at(output, slot)) return put_zeros(output, store->row_size);
+    if (!is_node(output, slot)) return put_zeros(output, store->row_size);
     return put(output, tk_store_codes(store, slot), store->row_size);
 }
 
 static tk_status put_list(struct output *output, uint32_t slot)
 {
-    if (!node_at(output, slot)) return TK_OK;
+    if (!is_node(output, slot)) return TK_OK;
     const struct neighbours *list = tk_store_list(&output->index->store, slot);
     const struct neighbours header = {.count = list->count, .groups = list->groups, .n = list->n};
     tk_status status = put(output, &header, sizeof(header));
@@ -192,9 +190,9 @@ static tk_status lay_out(struct output *output, size_t note_size)
     uint64_t lists = 0;
     header->slots = atomic_load_explicit(&store->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < header->slots; slot++) {
-        if (!node_at(output, slot)) continue;
+        if (!is_node(output, slot)) continue;
         header->nodes++;
-        header->ids += members_at(output, slot)->count;
+        header->ids += members_at(output, slot).count;
         const struct neighbours *list = tk_store_list(store, slot);
         lists += tk_links_size(list->n, list->groups);
     }

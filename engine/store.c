@@ -75,8 +75,8 @@ static void free_list(struct store *store, struct neighbours *list)
 static void free_members(struct store *store, struct node *node)
 {
     struct members *members = atomic_load_explicit(&node->members, memory_order_relaxed);
-    if (members && (void *)members != (void *)node->own_members)
-        tk_store_release_members(&members->garbage, store);
+    if (members) tk_store_release_members(&members->garbage, store);
+    atomic_store_explicit(&tk_store_spot(store, node->slot)->shared, false, memory_order_relaxed);
     atomic_store_explicit(&node->members, NULL, memory_order_relaxed);
 }
 
@@ -114,12 +114,14 @@ static bool make_segment(struct store *store, uint32_t position, int8_t *codes,
                          struct segment *segment)
 {
     const size_t slots = segment_slots(store), own_codes = codes ? 0 : segment_code_bytes(store);
-    const size_t nodes = slots * sizeof(struct node), spots = slots * sizeof(struct spot);
-    char *block = tk_arena_take(&store->arena, own_codes + spots + nodes);
+    const size_t spots = slots * sizeof(struct spot), ids = slots * sizeof(tk_id);
+    char *block =
+        tk_arena_take(&store->arena, own_codes + spots + ids + slots * sizeof(struct node));
     if (!block) return false;
     segment->codes = codes ? codes : (int8_t *)block;
     segment->spots = (struct spot *)(block + own_codes);
-    segment->nodes = (struct node *)(block + own_codes + spots);
+    segment->ids = (tk_id *)(block + own_codes + spots);
+    segment->nodes = (struct node *)(block + own_codes + spots + ids);
     for (size_t row = 0; row < slots; row++) {
         segment->nodes[row].slot = (position << store->segment_bits) + (uint32_t)row;
         segment->nodes[row].garbage.release = tk_store_release_node;
@@ -305,17 +307,13 @@ struct members *tk_store_new_members(struct store *store, uint32_t count)
     return members;
 }
 
-void tk_store_set_member(struct node *node, tk_id id)
+void tk_store_set_members(struct store *store, struct seat *seat, uint32_t slot,
+                          struct members *members)
 {
-    struct members *members = (struct members *)node->own_members;
-    *members = (struct members){.garbage.release = tk_store_release_members, .count = 1};
-    members->ids[0] = id;
-    atomic_store_explicit(&node->members, members, memory_order_release);
-}
-
-void tk_store_retire_members(struct seat *seat, struct node *node, struct members *members)
-{
-    if ((void *)members != (void *)node->own_members) tk_epoch_retire(seat, &members->garbage);
+    struct node *node = tk_store_node(store, slot);
+    struct members *old = atomic_exchange_explicit(&node->members, members, memory_order_acq_rel);
+    atomic_store_explicit(&tk_store_spot(store, slot)->shared, true, memory_order_release);
+    if (old) tk_epoch_retire(seat, &old->garbage);
 }
 
 size_t tk_store_capacity(const struct store *store)

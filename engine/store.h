@@ -52,13 +52,13 @@ struct spot {
     _Atomic(struct neighbours *) out; /* NULL: none yet */
     float scale;                      /* of the row */
     _Atomic uint8_t state;
+    _Atomic bool shared; /* the node has members: it stands, or once stood, for several ids */
 };
 
 /* What else there is to a node. */
 struct node {
     struct garbage garbage;
-    _Atomic(struct members *) members;
-    _Alignas(8) unsigned char own_members[sizeof(struct members) + sizeof(tk_id)];
+    _Atomic(struct members *) members; /* NULL: one id, that in the segment */
     uint32_t slot;
     _Atomic uint32_t parent; /* in the tree (graph_tree.c), or NO_SLOT */
     bool is_entry;           /* it is in the table of entry points; under the graph's entry_lock */
@@ -68,6 +68,7 @@ struct node {
 struct segment {
     int8_t *codes; /* of the rows */
     struct spot *spots;
+    tk_id *ids; /* of the nodes that stand for one; they do not change while the slot is live */
     struct node *nodes;
 };
 
@@ -130,11 +131,15 @@ void tk_store_retire_list(struct store *store, struct seat *seat, struct neighbo
 /* New blocks with the header filled in; NULL when memory ran out. A list's links are undefined. */
 struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count, uint32_t groups);
 struct members *tk_store_new_members(struct store *store, uint32_t count);
-/* The members of a node that stands for one id, kept in the node itself. Only for a slot that is
- * being built. */
-void tk_store_set_member(struct node *node, tk_id id);
-/* Retires members, unless they are the node's own. */
-void tk_store_retire_members(struct seat *seat, struct node *node, struct members *members);
+/* Publishes the members of a node in place of what it had. */
+void tk_store_set_members(struct store *store, struct seat *seat, uint32_t slot,
+                          struct members *members);
+
+/* The ids that a node stands for, ascending; good for as long as the caller is seated. */
+struct node_ids {
+    const tk_id *ids;
+    uint32_t count;
+};
 
 /* The number of slots in all segments. */
 size_t tk_store_capacity(const struct store *store);
@@ -154,6 +159,22 @@ static inline struct node *tk_store_node(const struct store *store, uint32_t slo
 static inline struct spot *tk_store_spot(const struct store *store, uint32_t slot)
 {
     return &tk_store_segment(store, slot)->spots[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
+}
+
+/* Where the one id of a slot is. */
+static inline tk_id *tk_store_id(const struct store *store, uint32_t slot)
+{
+    const uint32_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
+    return &tk_store_segment(store, slot)->ids[row];
+}
+
+static inline struct node_ids tk_store_ids(const struct store *store, uint32_t slot)
+{
+    const struct members *members;
+    if (!atomic_load_explicit(&tk_store_spot(store, slot)->shared, memory_order_acquire))
+        return (struct node_ids){tk_store_id(store, slot), 1};
+    members = atomic_load_explicit(&tk_store_node(store, slot)->members, memory_order_acquire);
+    return (struct node_ids){members->ids, members->count};
 }
 
 /* Where the codes of a slot's row are. */
