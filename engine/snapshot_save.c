@@ -131,7 +131,7 @@ static tk_status put_member_count(struct output *output, uint32_t slot)
 static tk_status put_parent(struct output *output, uint32_t slot)
 {
     uint32_t parent = is_node(output, slot) ? tk_parent(&output->index->graph, slot) : NO_SLOT;
-    if (parent != NO_SLOT && !is_node(output, parent)) parent = NO_SLOT;
+    if (parent != NO_SLOT && (parent == slot || !is_node(output, parent))) parent = NO_SLOT;
     return put(output, &parent, sizeof(parent));
 }
 

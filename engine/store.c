@@ -289,10 +289,12 @@ void tk_store_release_members(struct garbage *garbage, void *owner)
 struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count, uint32_t groups)
 {
     const uint32_t n = store->coder.n;
-    struct neighbours *list = groups == store->usual_groups
-                                  ? take_list(store)
-                                  : tk_memory_lines(store->memory, tk_links_size(n, groups));
+    const size_t size = tk_links_size(n, groups);
+    const bool usual = groups == store->usual_groups;
+    struct neighbours *list = usual ? take_list(store) : tk_memory_lines(store->memory, size);
     if (!list) return NULL;
+    /* What there is no link in is scanned and saved like the rest. */
+    if (!usual) memset(list, 0, size);
     *list = (struct neighbours){
         .garbage.release = tk_store_release_neighbours, .count = count, .groups = groups, .n = n};
     return list;

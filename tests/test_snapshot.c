@@ -1,5 +1,6 @@
 /* Saved indexes: what comes back, and what is refused. */
 #include "tests/index_data.h"
+#include "tests/index_graph.h"
 #include "tests/snapshot_file.h"
 
 #include <fcntl.h>
@@ -195,6 +196,24 @@ Test(snapshot, a_flipped_bit_anywhere_is_refused)
     close(fd);
     free(bytes);
     tk_index_free(index);
+}
+
+/* Loading gives each node just the room that it needs; more has to be made at once. */
+Test(snapshot, a_small_index_grows_after_loading)
+{
+    enum { ALL = 200 };
+    float *vectors = data_clustered(ALL, DIM, 20, 0.7f, 5);
+    for (size_t saved = 1; saved <= 4; saved++) {
+        tk_index *index = data_index(DIM), *loaded;
+        data_add(index, saved, DIM, vectors, 0);
+        cr_assert_eq(tk_index_save(index, path, NULL, 0, NULL), TK_OK);
+        cr_assert_eq(tk_index_load(path, &loaded, NULL), TK_OK);
+        data_add(loaded, ALL - saved, DIM, vectors + saved * DIM, saved);
+        graph_expect_whole(loaded);
+        tk_index_free(loaded);
+        tk_index_free(index);
+    }
+    free(vectors);
 }
 
 Test(snapshot, content_that_makes_no_sense_is_refused_though_its_checksums_are_right)
