@@ -62,6 +62,7 @@ Test(config, reads_every_setting)
                "[search]\nbackend = postgres\n"
                "[index]\nef = 200\nmax_neighbours = 32\nef_construction = 400\n"
                "[sync]\nthreads = 5\n"
+               "[events]\nclients = 3\nbuffer = 64 KiB\nkeep = 60\n"
                "[log]\nlevel = debug\n");
     unsetenv("TEKUP_RUN");
     unsetenv("TEKUP_DATA");
@@ -83,6 +84,9 @@ Test(config, reads_every_setting)
     cr_expect_eq(config.index_max_neighbours, 32);
     cr_expect_eq(config.index_ef_construction, 400);
     cr_expect_eq(config.sync_threads, 5);
+    cr_expect_eq(config.event_clients, 3);
+    cr_expect_eq(config.event_buffer, 64 << 10);
+    cr_expect_eq(config.event_keep, 60);
     cr_expect_eq(config.log_level, LOG_DEBUG);
 }
 
@@ -203,7 +207,7 @@ Test(config, the_shipped_file_is_right_and_so_is_each_of_its_defaults)
     }
     fclose(in);
     fclose(out);
-    cr_expect_eq(settings, 18);
+    cr_expect_eq(settings, 21);
     cr_assert_eq(config_load(file, &uncommented, &err), 0, "%s", err.message);
 
     struct buffer names = {0};

@@ -67,6 +67,7 @@ const struct http_route api_routes[] = {
     ROUTE("POST", "/v1/index/verify", 0, CLERKS, api_index_verify),
     ROUTE("POST", "/v1/index/rebuild", 0, CLERKS, api_index_rebuild),
     ROUTE("GET", "/v1/index/chore", 0, CLERKS, api_index_chore),
+    ROUTE("GET", "/v1/events", 0, ON_LOOP, api_events),
     ROUTE("GET", "/v1/status", 0, CLERKS, api_status),
     ROUTE("GET", "/healthz", 0, ON_LOOP, api_healthz),
     ROUTE("GET", "/readyz", 0, ON_LOOP, api_readyz),

@@ -45,6 +45,9 @@ void api_sources_test(struct daemon *daemon, struct http_request *request);
 void api_sync_start(struct daemon *daemon, struct http_request *request);
 void api_sync_list(struct daemon *daemon, struct http_request *request);
 
+/* api_events.c; on the loops, since it waits for nothing */
+void api_events(struct daemon *daemon, struct http_request *request);
+
 /* api_status.c; the first two on the loops, since they wait for nothing */
 void api_healthz(struct daemon *daemon, struct http_request *request);
 void api_readyz(struct daemon *daemon, struct http_request *request);

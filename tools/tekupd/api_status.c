@@ -230,6 +230,10 @@ void api_status(struct daemon *daemon, struct http_request *request)
     json_field_text(&body, "run", daemon->config.run);
     json_field_text(&body, "data", daemon->config.data);
     put_syncs(daemon, &body);
+    json_put_key(&body, "events");
+    json_put_open(&body, '{');
+    json_field_integer(&body, "clients", (int64_t)events_count(daemon->events));
+    json_put_close(&body, '}');
     json_put_close(&body, '}');
     http_respond(request, 200, &body);
 }

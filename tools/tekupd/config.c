@@ -48,6 +48,9 @@ static const struct setting settings[] = {
     NUMBER_SETTING("snapshot", "changes", COUNT, snapshot_changes, 0, 1000000000, false),
     NUMBER_SETTING("snapshot", "minutes", INTEGER, snapshot_minutes, 0, 10080, false),
     NUMBER_SETTING("sync", "threads", INTEGER, sync_threads, 1, 16, false),
+    NUMBER_SETTING("events", "clients", INTEGER, event_clients, 0, 10000, false),
+    NUMBER_SETTING("events", "buffer", SIZE, event_buffer, 16L << 10, 64L << 20, false),
+    NUMBER_SETTING("events", "keep", INTEGER, event_keep, 10, 43200, false),
     NUMBER_SETTING("log", "level", LEVEL, log_level, 0, 0, true),
 };
 enum { SETTINGS = sizeof(settings) / sizeof(*settings) };
@@ -67,6 +70,9 @@ static void set_defaults(struct config *config)
     config->snapshot_changes = 50000;
     config->snapshot_minutes = 15;
     config->sync_threads = 2;
+    config->event_clients = 64;
+    config->event_buffer = 256L << 10;
+    config->event_keep = 600;
     config->log_level = LOG_INFO;
 }
 

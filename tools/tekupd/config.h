@@ -46,6 +46,10 @@ struct config {
 
     int sync_threads;
 
+    int event_clients;
+    long event_buffer; /* bytes */
+    int event_keep;    /* seconds */
+
     int log_level; /* enum log_level */
 };
 

@@ -143,6 +143,21 @@ static int open_keeper(struct daemon *daemon, struct error *err)
     return daemon->keeper != NULL ? 0 : -1;
 }
 
+static int open_events(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    const struct events_options options = {
+        .pool = daemon->pool,
+        .data = config->data,
+        .clients = config->event_clients,
+        .buffer = (size_t)config->event_buffer,
+        .keep_s = config->event_keep,
+        .trims = daemon->follower == NULL,
+    };
+    daemon->events = events_create(&options, err);
+    return daemon->events != NULL ? 0 : -1;
+}
+
 static int open_data(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
@@ -155,7 +170,7 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
         open_data,    open_database, open_pipeline, open_follower,
-        open_workers, open_keeper,   open_http};
+        open_workers, open_keeper,   open_events,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
@@ -182,6 +197,7 @@ void daemon_stop(struct daemon *daemon)
     chores_stop(daemon->chores);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
+    events_stop(daemon->events);
     if (daemon->http != NULL) {
         const int left = http_server_drain(daemon->http, DRAIN_MS);
         if (left > 0) log_warn("http.drain", "unfinished=%d", left);
@@ -195,6 +211,7 @@ void daemon_stop(struct daemon *daemon)
     http_server_free(daemon->http);
     listener_close(&daemon->listener);
     keeper_free(daemon->keeper);
+    events_free(daemon->events);
     struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
     if (syncer != NULL) syncer_free(syncer);
     chores_free(daemon->chores);

@@ -14,6 +14,7 @@
 #include "storage/pool.h"
 #include "tools/tekupd/config.h"
 #include "tools/tekupd/datadir.h"
+#include "tools/tekupd/events.h"
 #include "tools/tekupd/health.h"
 #include "tools/tekupd/http.h"
 #include "tools/tekupd/listener.h"
@@ -47,6 +48,7 @@ struct daemon {
     struct http_server *http;
     struct health health;
     struct keeper *keeper;
+    struct events *events;
     _Atomic(struct syncer *) syncer; /* NULL until the database is there and migrated */
     _Atomic size_t ef;               /* of searches that name none; 0: the index's own */
     void (*failed)(void *arg);       /* called once when it cannot go on */

@@ -11,10 +11,9 @@
  * requests given to handlers and not yet sent or lost, and server->drained; server->idle is
  * signalled when active is 0.
  */
-#include "tools/tekupd/http.h"
-
 #include "storage/base/log.h"
 #include "tools/tekupd/http_error.h"
+#include "tools/tekupd/http_internal.h"
 #include "tools/tekupd/query.h"
 
 #include <errno.h>
@@ -34,54 +33,6 @@
 #include <time.h>
 
 enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100 };
-
-struct loop {
-    struct http_server *server;
-    pthread_t thread;
-    bool running;
-    struct event_base *base;
-    struct evhttp *http;
-    struct evconnlistener *listener;
-    struct event *wake;
-    pthread_t self; /* thread, as the thread itself sees it */
-    bool answering; /* the bytes being written are our own */
-    pthread_mutex_t lock;
-    struct http_request *finished;
-};
-
-struct http_server {
-    struct http_options options;
-    _Atomic long max_body;
-    atomic_bool stopping, ended;
-    pthread_mutex_t lock;
-    pthread_cond_t idle;
-    int active;
-    bool drained; /* handlers are not called any more */
-    int loop_count;
-    struct loop loops[];
-};
-
-struct http_request {
-    struct loop *loop;
-    struct evhttp_request *ev;
-    const struct http_route *route;
-    struct timespec began;
-    const char *method; /* a static string */
-    char *path;         /* undecoded, for the log */
-    char *part;
-    const char *query;
-    int body_kind;
-    const char *body;
-    size_t body_length;
-    bool sent; /* the answer is with evhttp */
-
-    int status;
-    struct buffer answer;
-    char allow[64];
-    bool octets;        /* the answer is application/octet-stream */
-    char next_page[24]; /* "": none */
-    struct http_request *next;
-};
 
 static const struct {
     enum evhttp_cmd_type type;
@@ -137,6 +88,16 @@ const char *http_part(const struct http_request *request)
     return request->part;
 }
 
+const char *http_header(const struct http_request *request, const char *name)
+{
+    return evhttp_find_header(evhttp_request_get_input_headers(request->ev), name);
+}
+
+bool http_is_head(const struct http_request *request)
+{
+    return strcmp(request->method, "HEAD") == 0;
+}
+
 int http_body_kind(const struct http_request *request)
 {
     return request->body_kind;
@@ -149,7 +110,7 @@ const char *http_body(const struct http_request *request, size_t *length)
 }
 
 /* Called by the loop when the answer is out, or cannot get out any more. */
-static void request_done(struct http_request *request)
+void http_request_done(struct http_request *request)
 {
     struct http_server *server = request->loop->server;
     log_debug("http.request", "method=%s path=%s status=%d ms=%.2f", request->method,
@@ -165,12 +126,12 @@ static void request_done(struct http_request *request)
 }
 
 /* evhttp has written the answer to the socket. */
-static void answer_written(struct evhttp_request *ev, void *arg)
+void http_answer_written(struct evhttp_request *ev, void *arg)
 {
     struct http_request *request = arg;
     struct evhttp_connection *connection = evhttp_request_get_connection(ev);
     if (connection != NULL) evhttp_connection_set_closecb(connection, NULL, NULL);
-    request_done(request);
+    http_request_done(request);
 }
 
 /* The connection goes down with this request on it. An answer that was being sent is lost; one that
@@ -179,7 +140,8 @@ static void connection_closed(struct evhttp_connection *connection, void *arg)
 {
     struct http_request *request = arg;
     evhttp_connection_set_closecb(connection, NULL, NULL);
-    if (request->sent) request_done(request);
+    if (request->stream != NULL) http_stream_lost(request->stream);
+    if (request->sent) http_request_done(request);
 }
 
 static void release_answer(const void *data, size_t length, void *arg)
@@ -211,7 +173,7 @@ static void send_answer(struct http_request *request)
     struct loop *loop = request->loop;
     if (evhttp_request_get_connection(ev) == NULL) {
         evhttp_send_reply(ev, request->status, NULL, NULL); /* only releases it */
-        request_done(request);
+        http_request_done(request);
         return;
     }
     if (request->answer.failed) {
@@ -236,7 +198,7 @@ static void send_answer(struct http_request *request)
     }
     request->sent = true;
     loop->answering = true;
-    evhttp_request_set_on_complete_cb(ev, answer_written, request);
+    evhttp_request_set_on_complete_cb(ev, http_answer_written, request);
     evhttp_send_reply(ev, request->status, http_reason(request->status), body);
     loop->answering = false;
     if (body != NULL) evbuffer_free(body);
@@ -445,6 +407,7 @@ static void woken(evutil_socket_t fd, short what, void *arg)
         finished = request->next;
         send_answer(request);
     }
+    http_streams_work(loop);
     evhttp_set_max_body_size(loop->http, atomic_load(&loop->server->max_body));
     if (atomic_load(&loop->server->stopping)) evconnlistener_disable(loop->listener);
     if (atomic_load(&loop->server->ended)) event_base_loopbreak(loop->base);

@@ -63,7 +63,9 @@ const struct http_route *http_route(const struct http_request *request);
 double http_elapsed_ms(const struct http_request *request); /* since it was complete */
 const char *http_query(const struct http_request *request); /* undecoded, NULL without '?' */
 const char *http_part(const struct http_request *request);  /* what "*" stands for, decoded */
-int http_body_kind(const struct http_request *request);     /* HTTP_JSON or HTTP_OCTETS */
+const char *http_header(const struct http_request *request, const char *name); /* NULL: not given */
+bool http_is_head(const struct http_request *request);
+int http_body_kind(const struct http_request *request); /* HTTP_JSON or HTTP_OCTETS */
 const char *http_body(const struct http_request *request, size_t *length);
 
 /* Answers with a JSON body, which is taken over (and emptied). Exactly one answer a request, from
@@ -76,5 +78,38 @@ void http_respond_octets(struct http_request *request, struct buffer *body, cons
 
 /* Answers in the error form, with the status that fits the code. */
 void http_respond_error(struct http_request *request, const struct error *err);
+
+/* ---- Answers that go on ---- */
+
+/*
+ * A stream is an answer in the making: it is sent to from any thread, keeps what the client has not
+ * taken yet, and says how much that is. What is too much is the sender's to decide. It takes no
+ * thread. Every stream is ended or cut, by one thread, which then knows it no more; all of them
+ * before the server is drained.
+ */
+struct http_stream;
+
+/* Takes the request over and answers it with status 200 and this type. By the handler, on the
+ * loop's thread. NULL when memory ran out; the request has then been answered. taken is for
+ * http_stream_wait(), and must not call anything of this file. */
+struct http_stream *http_stream_begin(struct http_request *request, const char *type,
+                                      void (*taken)(void *arg), void *arg);
+
+/* Nothing happens where the client is gone. */
+void http_stream_send(struct http_stream *stream, const void *bytes, size_t length);
+
+struct http_stream_state {
+    bool gone;                /* the client has closed the connection */
+    size_t backlog;           /* bytes that the system has not taken yet */
+    unsigned long long taken; /* bytes that it has, so far */
+};
+struct http_stream_state http_stream_state(struct http_stream *stream);
+
+/* Has taken(arg) called once, by the loop's thread, when the system has taken everything. */
+void http_stream_wait(struct http_stream *stream);
+
+/* Closes the connection, after what was sent or at once. */
+void http_stream_end(struct http_stream *stream);
+void http_stream_cut(struct http_stream *stream);
 
 #endif
