@@ -16,6 +16,8 @@
 #include <string.h>
 
 #define ENTRIES 2
+/* Rows that are asked for before they are read. */
+#define LOOK_AHEAD 3
 /* Steps on which a walk goes wherever looks best. */
 #define STEEP_STEPS 4
 /* Candidates that a walk with a filter may have waiting. */
@@ -250,6 +252,23 @@ tk_status tk_graph_walk(const struct graph *graph, struct session *session, cons
         session->accepted = walked;
     }
     return TK_OK;
+}
+
+void tk_graph_know_all(const struct graph *graph, struct session *session)
+{
+    struct queue *best = &session->best;
+    size_t ahead = 0;
+    for (size_t i = 0; i < best->count; i++) {
+        struct candidate *candidate = &best->items[i];
+        for (; ahead < best->count && ahead <= i + LOOK_AHEAD; ahead++)
+            if (!(best->items[ahead].slot & EXPANDED))
+                tk_codes_prefetch(tk_store_codes(graph->store, best->items[ahead].slot));
+        if (!(candidate->slot & EXPANDED))
+            candidate->similarity = tk_coarse_similarity(graph->coder, &session->query,
+                                                         tk_graph_row(graph, candidate->slot));
+        candidate->slot = tk_candidate_slot(*candidate);
+    }
+    tk_candidates_sort(best->items, best->count);
 }
 
 /* ---- Choosing neighbours --------------------------------------------------------------------- */

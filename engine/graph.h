@@ -89,6 +89,10 @@ struct walk {
 tk_status tk_graph_walk(const struct graph *graph, struct session *session,
                         const struct walk *walk);
 
+/* Gives the candidates of a walk that were not expanded their similarity by coarse codes, takes the
+ * mark from the others, and sorts all. */
+void tk_graph_know_all(const struct graph *graph, struct session *session);
+
 /* Chooses neighbours among n candidates sorted by similarity to a base: first those that are nearer
  * to the base than to any chosen before them (algorithm 4 of the paper), then, since a list of less
  * than `max` would cost as much to read, the nearest of the rest. Returns how many; *diverse of

@@ -16,20 +16,6 @@
 /* An insert looks for neighbours again when all it found had been removed by the time it linked. */
 #define LINK_TRIES 64
 
-/* Candidates whose similarity was only guessed get it by coarse codes. */
-static void know_all(const struct graph *graph, struct session *session)
-{
-    struct queue *best = &session->best;
-    for (size_t i = 0; i < best->count; i++) {
-        struct candidate *candidate = &best->items[i];
-        if (!(candidate->slot & EXPANDED))
-            candidate->similarity = tk_coarse_similarity(graph->coder, &session->query,
-                                                         tk_graph_row(graph, candidate->slot));
-        candidate->slot = tk_candidate_slot(*candidate);
-    }
-    tk_candidates_sort(best->items, best->count);
-}
-
 /* Takes nodes that have died, and `except`, out of the candidates. */
 static void keep_live(const struct graph *graph, struct queue *best, uint32_t except)
 {
@@ -43,18 +29,18 @@ static void keep_live(const struct graph *graph, struct queue *best, uint32_t ex
 }
 
 /* Fills session->best with candidates and session->selected with the neighbours chosen from them.
- * Half of ef_construction is expanded: the rest are close to those and their guesses good enough to
- * be looked at. */
+ * About a third of ef_construction is expanded, since that is what takes time, and a fifth more
+ * than that is looked at: guesses are good enough to say who deserves it. */
 static tk_status find_neighbours(struct graph *graph, struct session *session, uint32_t except)
 {
     const struct walk walk = {.query = &session->query,
-                              .width = graph->ef_construction / 2,
-                              .keep = graph->ef_construction * 4 / 5,
+                              .width = graph->ef_construction * 9 / 25,
+                              .keep = graph->ef_construction * 6 / 5,
                               .except = except,
                               .expansions_max = SIZE_MAX};
     tk_status status = tk_graph_walk(graph, session, &walk);
     if (status != TK_OK) return status;
-    know_all(graph, session);
+    tk_graph_know_all(graph, session);
     keep_live(graph, &session->best, except);
     struct selection *selected = &session->selected;
     selected->count = tk_graph_select(graph, session->best.items, session->best.count, graph->max,

@@ -31,8 +31,6 @@
 /* Coarse similarities are off by a few ten-thousandths, so that the best k by all bits are among a
  * few more by coarse codes. */
 #define RANK_MORE(k) ((k) + (k) / 8 + 12)
-/* Rows that are asked for before they are read. */
-#define LOOK_AHEAD 3
 
 void tk_search_init(tk_search *search)
 {
@@ -93,31 +91,6 @@ static tk_status compare_all(const struct tk_index *index, struct session *sessi
     return tk_exact_scan(index, session, filter, ranking);
 }
 
-/* Asks for some of what a comparison with a candidate will read, the rest of which follows it. */
-static void prefetch_codes(const int8_t *codes)
-{
-    for (size_t line = 0; line < 12; line++) __builtin_prefetch(codes + 64 * line);
-}
-
-/* Candidates whose similarity was only guessed get it by coarse codes. */
-static void know_all(const struct tk_index *index, struct session *session)
-{
-    const struct store *store = &index->store;
-    struct queue *best = &session->best;
-    size_t ahead = 0;
-    for (size_t i = 0; i < best->count; i++) {
-        struct candidate *candidate = &best->items[i];
-        for (; ahead < best->count && ahead <= i + LOOK_AHEAD; ahead++)
-            if (!(best->items[ahead].slot & EXPANDED))
-                prefetch_codes(tk_store_codes(store, best->items[ahead].slot));
-        if (!(candidate->slot & EXPANDED))
-            candidate->similarity = tk_coarse_similarity(&store->coder, &session->query,
-                                                         tk_store_row(store, candidate->slot));
-        candidate->slot = tk_candidate_slot(*candidate);
-    }
-    tk_candidates_sort(best->items, best->count);
-}
-
 static float fine_similarity(const struct tk_index *index, const struct session *session,
                              uint32_t slot)
 {
@@ -131,7 +104,7 @@ static void know_finely(const struct tk_index *index, const struct session *sess
     const struct coder *coder = &index->store.coder;
     struct candidate *items = session->best.items;
     for (size_t i = 0; i < count; i++)
-        prefetch_codes(tk_store_codes(&index->store, items[i].slot) + coder->n);
+        tk_codes_prefetch(tk_store_codes(&index->store, items[i].slot) + coder->n);
     for (size_t i = 0; i < count; i++)
         items[i].similarity = fine_similarity(index, session, items[i].slot);
     tk_candidates_sort(items, count);
@@ -199,7 +172,7 @@ static tk_status walk(const struct tk_index *index, struct session *session,
     ranking->count = ranking->moved = 0;
     tk_status status = tk_graph_walk(&index->graph, session, &walk);
     if (status != TK_OK) return status;
-    know_all(index, session);
+    tk_graph_know_all(&index->graph, session);
     return rank_walk(index, session, filter, wanted, ranking) ? TK_OK : TK_ENOMEM;
 }
 

@@ -205,6 +205,38 @@ TARGET static __m512 sums_of_four(const float *query)
     return _mm512_add_ps(v, _mm512_shuffle_ps(v, v, 0x4e));
 }
 
+/* The tables of four groups. Of a group's four components the two lower ones make four sums, and
+ * so do the two upper ones; each of the sixteen is one of those and one of these. */
+TARGET static void four_tables(const float *query, __m512 inverse, uint8_t *out)
+{
+    const __m512i sum_lower =
+        _mm512_setr_epi32(0, 16, 17, 1, 4, 20, 21, 5, 8, 24, 25, 9, 12, 28, 29, 13);
+    const __m512i two = _mm512_set1_epi32(2);
+    const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i four = _mm512_set1_epi32(4);
+    const __m512 q = _mm512_loadu_ps(query), swapped = _mm512_shuffle_ps(q, q, 0xb1);
+    /* q0 + q1 twice, q2 + q3 twice; q0 - q1, q1 - q0, q2 - q3, q3 - q2 */
+    const __m512 sums = _mm512_add_ps(q, swapped), differences = _mm512_sub_ps(q, swapped);
+    const __m512i sign = _mm512_maskz_set1_epi32(0x1111, INT32_MIN);
+    const __m512i sum_upper = _mm512_add_epi32(sum_lower, two);
+    __m512 lower = _mm512_permutex2var_ps(sums, sum_lower, differences);
+    __m512 upper = _mm512_permutex2var_ps(sums, sum_upper, differences);
+    lower = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(lower), sign));
+    upper = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(upper), sign));
+    lower = _mm512_add_ps(lower, sums_of_four(query));
+    __m512i which = first,
+            of_lower = _mm512_set_epi32(3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0);
+    for (int group = 0; group < 4; group++, out += 16) {
+        const __m512 v = _mm512_add_ps(_mm512_permutexvar_ps(of_lower, lower),
+                                       _mm512_permutexvar_ps(which, upper));
+        const __m512 positive = _mm512_max_ps(v, _mm512_setzero_ps());
+        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(positive, inverse));
+        _mm_storeu_si128((void *)out, _mm512_cvtusepi32_epi8(rounded));
+        which = _mm512_add_epi32(which, four);
+        of_lower = _mm512_add_epi32(of_lower, four);
+    }
+}
+
 TARGET static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
 {
     __m512 tops = _mm512_setzero_ps(), all = tops;
@@ -217,22 +249,7 @@ TARGET static void tables(const float *query, size_t n, uint8_t *out, float *ste
     *step = most > 0 ? 2 * most / 255 : 1;
     *base = -_mm512_reduce_add_ps(all) / 4;
     const __m512 inverse = _mm512_set1_ps(1 / *step);
-    for (size_t i = 0; i < n; i += 4, out += 16) {
-        const __m512 q = _mm512_broadcast_f32x4(_mm_loadu_ps(query + i));
-        const __m512 magnitudes = _mm512_abs_ps(q);
-        const __m512 pairs =
-            _mm512_add_ps(magnitudes, _mm512_shuffle_ps(magnitudes, magnitudes, 0xb1));
-        __m512 v = _mm512_add_ps(pairs, _mm512_shuffle_ps(pairs, pairs, 0x4e));
-        const __m512 q0 = _mm512_shuffle_ps(q, q, 0x00), q1 = _mm512_shuffle_ps(q, q, 0x55);
-        const __m512 q2 = _mm512_shuffle_ps(q, q, 0xaa), q3 = _mm512_shuffle_ps(q, q, 0xff);
-        v = _mm512_mask_add_ps(_mm512_sub_ps(v, q0), 0xaaaa, v, q0);
-        v = _mm512_mask_add_ps(_mm512_sub_ps(v, q1), 0xcccc, v, q1);
-        v = _mm512_mask_add_ps(_mm512_sub_ps(v, q2), 0xf0f0, v, q2);
-        v = _mm512_mask_add_ps(_mm512_sub_ps(v, q3), 0xff00, v, q3);
-        v = _mm512_max_ps(v, _mm512_setzero_ps());
-        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-        _mm_storeu_si128((void *)out, _mm512_cvtusepi32_epi8(rounded));
-    }
+    for (size_t i = 0; i < n; i += 16, out += 64) four_tables(query + i, inverse, out);
 }
 
 /* A byte of 64 holds the nibbles of two neighbours for one of four groups, so that VPERMB looks up
