@@ -15,7 +15,7 @@ from corpus import document, write_tree
 from daemon import PATIENCE, TEKUP, Daemon, wait_for
 
 COMMANDS = [
-    ["search"], ["sync"], ["status"], ["doctor"], ["bench"],
+    ["search"], ["sync"], ["events"], ["status"], ["doctor"], ["bench"],
     ["sources"], ["sources", "add"], ["sources", "list"], ["sources", "test"], ["sources", "rm"],
     ["documents"], ["documents", "list"], ["documents", "get"], ["documents", "put"], ["documents", "rm"],
 ]
@@ -60,7 +60,7 @@ def bare():
 
 def test_help(bare):
     overview = said(bare.tekup("--help"))
-    for command in ("search", "sync", "status", "documents", "sources", "doctor", "bench"):
+    for command in ("search", "sync", "events", "status", "documents", "sources", "doctor", "bench"):
         assert re.search(rf"^ +{command} ", overview, re.MULTILINE)
     assert said(bare.tekup("-h")) == overview == said(bare.tekup("help"))
     assert re.match(r"tekup \d+\.\d+\.\d+\n", said(bare.tekup("--version")))
@@ -83,6 +83,7 @@ def test_help_of_every_command(bare, command):
     ["sync", "local"], ["sync", "a", "b", "c"], ["status", "x"], ["doctor", "x"],
     ["documents"], ["documents", "get"], ["documents", "get", "a", "b"], ["documents", "put", "a", "b"],
     ["documents", "put", "a", "b", "c", "d", "e"], ["documents", "rm"], ["documents", "list", "--limit", "x"],
+    ["events", "x"], ["events", "--after"],
 ], ids=" ".join)
 def test_wrong_usage_is_2(bare, arguments):
     result = bare.tekup(*arguments)
@@ -462,7 +463,7 @@ def test_completion_for_bash(bare):
                              timeout=PATIENCE)
         return {word.strip() for word in out.stdout.split("\n") if word.strip()}
 
-    assert {"search", "sync", "status", "documents", "sources", "doctor", "bench"} <= complete("tekup ")
+    assert {"search", "sync", "events", "status", "documents", "sources", "doctor", "bench"} <= complete("tekup ")
     assert {"get", "put", "rm", "list"} <= complete("tekup documents ")
     assert {"add", "list", "test", "rm"} <= complete("tekup sources ")
     assert "--limit" in complete("tekup search --")

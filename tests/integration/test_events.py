@@ -1,16 +1,18 @@
 """GET /v1/events: everything that happens to the vault arrives once and in order, filtered, resumable, and
 never at the daemon's expense."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
 from corpus import document, write_tree
-from daemon import process_figure, wait_for
+from daemon import TEKUP, process_figure, wait_for
 from events import Events
 from vectors import random_vector
 
@@ -451,3 +453,46 @@ def test_an_unclean_end_of_the_client(daemon):
         sock.close()
     wait_for(lambda: daemon.client.status()["events"]["clients"] == before, "all to be gone")
     assert os.path.exists(daemon.socket)
+
+
+# ---- On the command line ----
+
+
+def test_tekup_events(make_daemon):
+    daemon = make_daemon().start()
+
+    def watch(*arguments):
+        process = subprocess.Popen([TEKUP, "events", *arguments], env=daemon.environment, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return process
+
+    machine = watch("--json", "--repository", "r")
+    first = json.loads(machine.stdout.readline())
+    assert first["event"] == "start"
+    person = watch("--source", "test")
+    wait_for(lambda: daemon.client.status()["events"]["clients"] == 2, "both")
+    with follow(daemon) as events:  # those that came before have their place by then
+        events.start()
+    daemon.client.put_document("r", "a path", "text")
+    while (line := json.loads(machine.stdout.readline()))["event"] != "document":
+        pass
+    assert line["data"]["path"] == "a path"
+    while "a path" not in (shown := person.stdout.readline()):
+        assert shown
+    assert "document" in shown and "insert" in shown
+    daemon.stop()
+    for process in (machine, person):
+        said, complaint = process.communicate(timeout=60)
+        assert process.returncode == 1 and "go on with --after" in complaint, complaint
+    identifier = complaint.split("--after ")[1].split()[0]
+    daemon.start()
+    daemon.client.put_document("r", "later", "text")
+    again = watch("--json", "--after", identifier)
+    paths = []
+    while "later" not in paths:
+        paths.append(json.loads(again.stdout.readline())["data"].get("path"))
+    assert "a path" not in paths
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=60)
+    wrong = daemon.tekup("events", "--after", "x")
+    assert wrong.returncode == 1 and b"Last-Event-ID" in wrong.stderr

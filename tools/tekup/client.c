@@ -295,6 +295,86 @@ int client_fetch(struct client *client, const char *target, struct response *res
     return refuse(response, err);
 }
 
+/* ---- An answer that goes on ---- */
+
+struct lines {
+    CURL *curl;
+    client_line_fn fn;
+    void *arg;
+    struct buffer rest; /* of a line that is not complete, or of an answer that is no stream */
+    bool ended;
+};
+
+static size_t receive_lines(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct lines *lines = arg;
+    long status = 0;
+    buffer_append(&lines->rest, bytes, size * count);
+    curl_easy_getinfo(lines->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (lines->rest.failed) return 0;
+    if (status != 200) return size * count;
+    char *line = lines->rest.data;
+    char *end;
+    while ((end = strchr(line, '\n')) != NULL && !lines->ended) {
+        *end = '\0';
+        lines->ended = lines->fn(lines->arg, line) != 0;
+        line = end + 1;
+    }
+    const size_t used = (size_t)(line - lines->rest.data);
+    memmove(lines->rest.data, line, lines->rest.length - used + 1);
+    lines->rest.length -= used;
+    return lines->ended ? 0 : size * count;
+}
+
+int client_follow(struct client *client, const char *target, const char *last_id,
+                  client_line_fn line, void *arg, struct response *response, struct error *err)
+{
+    enum { SILENT_SECONDS = 60 }; /* there is a sign of life every 15 s */
+    char reason[CURL_ERROR_SIZE] = "";
+    struct buffer url = {0}, header = {0};
+    struct lines lines = {.curl = client->curl, .fn = line, .arg = arg};
+    struct curl_slist *headers = make_headers(false), *more = headers;
+    int result = -1;
+    *response = (struct response){0};
+    buffer_format(&url, "http://localhost%s", target);
+    if (last_id != NULL) {
+        buffer_format(&header, "Last-Event-ID: %s", last_id);
+        more = header.failed ? NULL : curl_slist_append(headers, header.data);
+    }
+    if (headers == NULL || more == NULL || url.failed ||
+        configure(client, "GET", url.data, NULL, headers, &lines.rest, response, reason) != 0 ||
+        curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, receive_lines) != CURLE_OK ||
+        curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &lines) != CURLE_OK ||
+        curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L) != CURLE_OK ||
+        curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_LIMIT, 1L) != CURLE_OK ||
+        curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENT_SECONDS) != CURLE_OK) {
+        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+        goto out;
+    }
+    const CURLcode code = curl_easy_perform(client->curl);
+    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &response->status);
+    if (lines.ended) {
+        result = 0;
+    } else if (code == CURLE_OPERATION_TIMEDOUT) {
+        error_set(err, ERR_UNAVAILABLE, NULL, "tekupd has said nothing for a minute");
+    } else if (code != CURLE_OK) {
+        explain(client, code, reason, err);
+    } else if (response->status == 200) {
+        error_set(err, ERR_UNAVAILABLE, NULL, "tekupd has ended the stream: it stops");
+    } else {
+        response->length = lines.rest.length;
+        response->body = buffer_take(&lines.rest);
+        if (response->body != NULL) parse(response);
+        refuse(response, err);
+    }
+out:
+    curl_slist_free_all(headers);
+    buffer_free(&url);
+    buffer_free(&header);
+    buffer_free(&lines.rest);
+    return result;
+}
+
 /* ---- Targets ---- */
 
 static void escape(struct buffer *target, const char *value, const char *kept)

@@ -56,6 +56,15 @@ int client_call(struct client *client, const char *method, const char *target, c
 int client_fetch(struct client *client, const char *target, struct response *response,
                  struct error *err);
 
+/* Receives the lines of a stream, without their ends; a nonzero return ends it. */
+typedef int (*client_line_fn)(void *arg, const char *line);
+
+/* A GET whose answer goes on: each line as it comes. last_id (may be NULL) is sent as
+ * Last-Event-ID. Returns 0 when `line` ended it; otherwise -1, also when the daemon ended it, and
+ * *response as of client_call. */
+int client_follow(struct client *client, const char *target, const char *last_id,
+                  client_line_fn line, void *arg, struct response *response, struct error *err);
+
 /* Appends '/' and one part of a path, percent-encoded. */
 void target_segment(struct buffer *target, const char *value);
 

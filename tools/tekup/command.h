@@ -25,6 +25,7 @@ extern const struct command command_search;
 extern const struct command command_sources;
 extern const struct command command_sync;
 extern const struct command command_documents;
+extern const struct command command_events;
 extern const struct command command_status;
 extern const struct command command_db;
 extern const struct command command_doctor;
