@@ -224,7 +224,7 @@ static int put_follower(PGconn *conn, const char *follower, const char *position
 int feed_register(PGconn *conn, const char *follower, const char *position, struct error *err)
 {
     if (check_position(position, err) != 0) return -1;
-    if (sql_run(conn, "BEGIN", err) != 0) return -1;
+    if (sql_run(conn, "BEGIN; SET LOCAL synchronous_commit TO local", err) != 0) return -1;
     int reaches = lock_reach(conn, position, err);
     if (reaches > 0 && put_follower(conn, follower, position, err) != 0) reaches = -1;
     if (reaches > 0) return sql_commit(conn, err) == 0 ? 1 : -1;

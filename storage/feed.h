@@ -78,8 +78,13 @@ int feed_end(PGconn *conn, struct error *err);
 /* ---- Followers ---- */
 
 /* Registers a follower, or moves the one of this id, to where it would go on if it were started
- * now. It keeps what comes after that in the feed as long as it is seen once a day. Returns 1, or 0
- * when the feed does not reach back to the position any more (nothing is changed then). */
+ * now. This is a fence, too: whatever the caller has seen of the database before it will still be
+ * so after a crash, and no transaction after a crash gets the number of one that it has seen.
+ * Without it the numbers of transactions that had come to nothing, and what synchronous_commit =
+ * off has committed, may be lost, and a position that has seen them would pass over others that get
+ * these numbers then. It keeps what comes after that in the feed as long as it is seen once a day.
+ * Returns 1, or 0 when the feed does not reach back to the position any more (nothing is changed
+ * then). */
 int feed_register(PGconn *conn, const char *follower, const char *position, struct error *err);
 
 /* Takes a follower's name off the list. */

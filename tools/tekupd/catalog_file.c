@@ -199,8 +199,8 @@ static int take_document(struct catalog *catalog, uint32_t count, struct input *
     if (catalog_put_document(catalog, id, source, repository, path, err) != 0) return -1;
     for (uint32_t i = 0; i < count; i++) {
         enum catalog_had had;
-        int64_t embedding;
-        uint64_t hash;
+        int64_t embedding = 0;
+        uint64_t hash = 0;
         take(input, &embedding, sizeof(embedding));
         take(input, &hash, sizeof(hash));
         if (catalog_put_embedding(catalog, embedding, id, hash, &had, err) != 0) return -1;

@@ -11,9 +11,99 @@
  * has to wait as well. */
 enum { PAGE = 256 };
 
+/* Keys that are kept between two fences; half of them is reason enough for one. */
+enum { RECENT = 16384 };
+
+struct recent {
+    size_t document_count, embedding_count;
+    bool overflown; /* something is not in it */
+    int64_t embeddings[RECENT];
+    char documents[RECENT][DOCUMENT_ID_SIZE];
+};
+
 static int out_of_memory(struct error *err)
 {
     return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+}
+
+/* ---- Fences ---------------------------------------------------------------------------------- */
+
+static void forget_recent(struct follow *follow)
+{
+    if (follow->recent == NULL) return;
+    follow->recent->document_count = follow->recent->embedding_count = 0;
+    follow->recent->overflown = false;
+}
+
+static int make_recent(struct follow *follow, struct error *err)
+{
+    if (follow->recent == NULL) follow->recent = calloc(1, sizeof(*follow->recent));
+    return follow->recent != NULL ? 0 : out_of_memory(err);
+}
+
+static void remember_document(struct recent *recent, const char *id)
+{
+    if (strlen(id) >= DOCUMENT_ID_SIZE) return; /* no replica has it */
+    if (recent->document_count == RECENT)
+        recent->overflown = true;
+    else
+        strcpy(recent->documents[recent->document_count++], id);
+}
+
+static void remember_embedding(struct recent *recent, int64_t id)
+{
+    if (recent->embedding_count == RECENT)
+        recent->overflown = true;
+    else
+        recent->embeddings[recent->embedding_count++] = id;
+}
+
+static int set_text(char **to, const char *from, struct error *err)
+{
+    char *copy = from != NULL ? strdup(from) : NULL;
+    if (from != NULL && copy == NULL) return out_of_memory(err);
+    free(*to);
+    *to = copy;
+    return 0;
+}
+
+/* Nothing that has been read can be trusted. */
+static void forget_position(struct follow *follow)
+{
+    free(follow->position);
+    free(follow->fenced);
+    follow->position = follow->fenced = NULL;
+    forget_recent(follow);
+}
+
+int follow_step_back(struct follow *follow, struct error *err)
+{
+    if (follow->recent != NULL && follow->recent->overflown) forget_position(follow);
+    return set_text(&follow->position, follow->fenced, err);
+}
+
+int follow_fenced(struct follow *follow, bool complete, struct error *err)
+{
+    if (complete) {
+        if (set_text(&follow->fenced, follow->position, err) != 0) return -1;
+        follow->fenced_touched = follow->touched;
+    }
+    forget_recent(follow);
+    return 0;
+}
+
+bool follow_wants_fence(const struct follow *follow)
+{
+    const struct recent *recent = follow->recent;
+    return follow->touched != follow->fenced_touched ||
+           (recent != NULL && (recent->document_count > 0 || recent->embedding_count > 0));
+}
+
+bool follow_needs_fence(const struct follow *follow)
+{
+    const struct recent *recent = follow->recent;
+    return recent != NULL &&
+           (recent->document_count > RECENT / 2 || recent->embedding_count > RECENT / 2);
 }
 
 /* ---- Connections ----------------------------------------------------------------------------- */
@@ -28,6 +118,8 @@ void follow_free(struct follow *follow)
     follow_disconnect(follow);
     replica_release(follow->replica);
     free(follow->position);
+    free(follow->fenced);
+    free(follow->recent);
     *follow = (struct follow){0};
 }
 
@@ -152,7 +244,7 @@ int follow_read_all(struct follow *follow, const char *name, struct replica *rep
     }
     replica_release(follow->replica);
     follow->replica = replica_keep(replica);
-    free(follow->position);
+    forget_position(follow);
     follow->position = position;
     follow->distrust = false;
     strcpy(follow->followed, follow->identity);
@@ -261,9 +353,40 @@ static int look_at(struct follow *follow, struct intake *intake, const char *con
 
 int follow_documents(struct follow *follow, const char *const *ids, size_t count, struct error *err)
 {
+    if (make_recent(follow, err) != 0) return -1;
     struct intake *intake = intake_create(follow->replica, follow->distrust, follow->stop, err);
     if (intake == NULL) return -1;
+    for (size_t i = 0; i < count; i++) remember_document(follow->recent, ids[i]);
     const int rc = look_at(follow, intake, ids, count, true, NULL, 0, err);
+    intake_free(intake);
+    return rc;
+}
+
+static int look_at_recent(struct follow *follow, struct intake *intake, struct error *err)
+{
+    const struct recent *recent = follow->recent;
+    const char *documents[PAGE];
+    int rc = 0;
+    for (size_t at = 0; at < recent->document_count && rc == 0; at += PAGE) {
+        size_t count = 0;
+        for (; count < PAGE && at + count < recent->document_count; count++)
+            documents[count] = recent->documents[at + count];
+        rc = look_at(follow, intake, documents, count, true, NULL, 0, err);
+    }
+    for (size_t at = 0; at < recent->embedding_count && rc == 0; at += PAGE) {
+        const size_t left = recent->embedding_count - at;
+        rc = look_at(follow, intake, NULL, 0, false, recent->embeddings + at,
+                     left < PAGE ? left : PAGE, err);
+    }
+    return rc;
+}
+
+int follow_look_again(struct follow *follow, struct error *err)
+{
+    if (follow->recent == NULL) return 0;
+    struct intake *intake = intake_create(follow->replica, follow->distrust, follow->stop, err);
+    if (intake == NULL) return -1;
+    const int rc = look_at_recent(follow, intake, err);
     intake_free(intake);
     return rc;
 }
@@ -360,9 +483,15 @@ static int apply(struct follow *follow, struct intake *intake, const struct feed
     struct keys keys;
     bool truncated = false;
     for (size_t i = 0; i < count; i++) {
-        if (changes[i].object == FEED_SYNC_STATUS) continue;
-        truncated = truncated || changes[i].action == FEED_TRUNCATE;
+        const struct feed_change *change = &changes[i];
+        if (change->object == FEED_SYNC_STATUS) continue;
         follow->touched++;
+        if (change->action == FEED_TRUNCATE)
+            truncated = follow->recent->overflown = true; /* of what is gone there is no list */
+        else if (change->object == FEED_DOCUMENT)
+            remember_document(follow->recent, change->id);
+        else
+            remember_embedding(follow->recent, change->embedding);
     }
     if (truncated && look_at_all(follow, intake, err) != 0) return -1;
     collect(follow, changes, count, &keys);
@@ -394,6 +523,7 @@ int follow_changes(struct follow *follow, void (*between)(void *arg), void *arg,
                    atomic_ullong *applied, struct error *err)
 {
     char *until;
+    if (make_recent(follow, err) != 0) return -1;
     struct intake *intake = intake_create(follow->replica, follow->distrust, follow->stop, err);
     if (intake == NULL) return -1;
     int rc = feed_begin(follow->feed, follow->position, NULL, 0, &until, err);

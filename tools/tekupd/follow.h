@@ -9,6 +9,11 @@
  * looked at out of turn (follow_documents) because somebody waits for it.
  *
  * The replica is at least as new as `position`; what is newer in it will be read again.
+ *
+ * When a connection is lost PostgreSQL may have crashed, and with it what the follower has seen
+ * since its last fence (feed_register). So it goes back to the position that it had then, and looks
+ * again at what was touched since: follow_step_back, follow_look_again, and after the next fence
+ * follow_fenced.
  */
 #ifndef TEKUPD_FOLLOW_H
 #define TEKUPD_FOLLOW_H
@@ -28,6 +33,9 @@ struct follow {
     char identity[FEED_IDENTITY_SIZE]; /* of the feed that they lead to */
     struct replica *replica;           /* the follow's reference; NULL before the first */
     char *position;                    /* NULL: not known, everything has to be read */
+    char *fenced;                      /* the last position that no crash makes untrue, or NULL */
+    unsigned long long fenced_touched; /* `touched` at that moment */
+    struct recent *recent;             /* what has been looked at since then */
     char followed[FEED_IDENTITY_SIZE]; /* the feed that the position is one of */
     unsigned long long touched;        /* changes of documents and embeddings that were applied */
     bool distrust;                     /* the replica may be newer than its position in places */
@@ -43,6 +51,19 @@ void follow_disconnect(struct follow *follow);
 
 /* Whether it can go on from where it is, in this feed (1); else 0 with why not. */
 int follow_can_go_on(struct follow *follow, char *reason, size_t reason_size, struct error *err);
+
+/* Before anything else on new connections: back to the last fence. */
+int follow_step_back(struct follow *follow, struct error *err);
+
+/* What has been looked at since the last fence, as it is now. */
+int follow_look_again(struct follow *follow, struct error *err);
+
+/* There was a fence between two readings of the feed, or (complete: false) within one. */
+int follow_fenced(struct follow *follow, bool complete, struct error *err);
+
+/* Whether anything has been seen since the last fence; or so much that there must be one. */
+bool follow_wants_fence(const struct follow *follow);
+bool follow_needs_fence(const struct follow *follow);
 
 /* How far reading everything has come, for others to look at. */
 struct follow_progress {

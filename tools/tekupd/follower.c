@@ -27,6 +27,7 @@
 
 enum {
     LOOK_MS = 5000,      /* between two looks at the feed that nothing called for */
+    FENCE_S = 1,         /* between two registrations while there are changes */
     HEARTBEAT_S = 30,    /* between two registrations */
     FIRST_PAUSE_MS = 50, /* after a connection was lost */
     LONGEST_PAUSE_MS = 5000,
@@ -62,8 +63,10 @@ struct follower {
     atomic_bool stopping;
     struct queue documents, everything; /* tickets */
     struct adoption *adoption;
-    pthread_cond_t adopted;
-    char *position; /* a copy of the follow's */
+    pthread_cond_t changed; /* adoption->done, fences */
+    bool fence_wanted;
+    unsigned long long fences;
+    char *position; /* a copy of the follow's fenced one */
     struct follower_report report;
     struct follow_progress progress;
     atomic_ullong applied;
@@ -73,7 +76,7 @@ struct follower {
     struct follow follow;
     struct queue reading; /* tickets that the reading of the feed that goes on will serve */
     char name[FEED_FOLLOWER_SIZE];
-    double heartbeat_s;
+    double heartbeat_s, trimmed_s;
     double loading_s; /* when it began to read the vault */
     unsigned seed;
     bool let_in;    /* searches are answered from its replica */
@@ -198,13 +201,6 @@ static int serve(struct follower *follower, struct error *err)
     return rc;
 }
 
-/* Between two pages of changes; a failure shows with the next page too. */
-static void serve_between(void *arg)
-{
-    struct error err = {0};
-    serve(arg, &err);
-}
-
 static struct ticket *make_ticket(const char *document, void (*done)(void *, bool), void *arg)
 {
     struct ticket *ticket = calloc(1, sizeof(*ticket));
@@ -326,15 +322,15 @@ static void drop_snapshot(struct follower *follower, const char *reason)
 
 /* Keeps what a start would have to read in the feed: what is not in the snapshot, if there is one.
  */
-static int register_here(struct follower *follower, struct error *err)
+static int put_name(struct follower *follower, PGconn *conn, struct error *err)
 {
     struct follow *follow = &follower->follow;
     const char *saved = saver_position(follower->saver);
     int reaches =
-        feed_register(follow->feed, follower->name, saved != NULL ? saved : follow->position, err);
+        feed_register(conn, follower->name, saved != NULL ? saved : follow->position, err);
     if (reaches == 0 && saved != NULL) {
         drop_snapshot(follower, "the change feed does not reach back to it");
-        reaches = feed_register(follow->feed, follower->name, follow->position, err);
+        reaches = feed_register(conn, follower->name, follow->position, err);
     }
     if (reaches == 0)
         return error_set(err, ERR_UNAVAILABLE, NULL,
@@ -343,17 +339,52 @@ static int register_here(struct follower *follower, struct error *err)
     return reaches < 0 ? -1 : 0;
 }
 
+static void publish_position(struct follower *follower)
+{
+    char *copy = strdup(follower->follow.fenced);
+    pthread_mutex_lock(&follower->lock);
+    free(follower->position);
+    follower->position = copy;
+    follower->fence_wanted = false;
+    follower->fences++;
+    pthread_cond_broadcast(&follower->changed);
+    pthread_mutex_unlock(&follower->lock);
+}
+
+/* Between two readings of the feed. */
+static int register_here(struct follower *follower, struct error *err)
+{
+    if (put_name(follower, follower->follow.feed, err) != 0) return -1;
+    if (follow_fenced(&follower->follow, true, err) != 0) return -1;
+    publish_position(follower);
+    return 0;
+}
+
+/* Between two pages of changes; a failure shows with the next page too. */
+static void serve_between(void *arg)
+{
+    struct follower *follower = arg;
+    struct error err = {0};
+    serve(follower, &err);
+    if (follow_needs_fence(&follower->follow) &&
+        put_name(follower, follower->follow.rows, &err) == 0)
+        follow_fenced(&follower->follow, false, &err);
+}
+
 /* Connects, and reads everything where it cannot go on from where it is. */
 static int come_up(struct follower *follower, struct error *err)
 {
     char reason[400];
     struct follow *follow = &follower->follow;
     if (follow_connect(follow, follower->options.pool, err) != 0) return -1;
+    if (follow_step_back(follow, err) != 0) return -1;
     const int goes_on = follow_can_go_on(follow, reason, sizeof(reason), err);
     if (goes_on < 0) return -1;
     if (goes_on == 0) {
         drop_snapshot(follower, reason);
         if (read_all(follower, reason, err) != 0) return -1;
+    } else if (follow_look_again(follow, err) != 0) {
+        return -1;
     }
     set_state(follower, FOLLOWER_CATCHING, "");
     return register_here(follower, err);
@@ -369,19 +400,9 @@ static void say_loaded(struct follower *follower)
              stats.catalog.embeddings, follower->report.load_seconds);
 }
 
-static void publish_position(struct follower *follower)
-{
-    char *copy = strdup(follower->follow.position);
-    pthread_mutex_lock(&follower->lock);
-    free(follower->position);
-    follower->position = copy;
-    pthread_mutex_unlock(&follower->lock);
-}
-
 /* What the feed has told so far is in the mirror. */
 static void caught_up(struct follower *follower)
 {
-    publish_position(follower);
     const bool first = !follower->let_in, before = follower->answering;
     if (first) mirror_switch(follower->options.mirror, follower->follow.replica);
     follower->let_in = follower->answering = true;
@@ -394,20 +415,43 @@ static void caught_up(struct follower *follower)
     if (first) say_loaded(follower);
     if (!before) follower->options.ready(follower->options.arg);
     finish(&follower->reading, true);
-    saver_offer(follower->saver, follower->follow.replica, follower->follow.followed,
-                follower->follow.position, follower->follow.touched);
 }
 
-static int heartbeat(struct follower *follower, struct error *err)
+static bool is_fence_wanted(struct follower *follower)
+{
+    pthread_mutex_lock(&follower->lock);
+    const bool wanted = follower->fence_wanted;
+    pthread_mutex_unlock(&follower->lock);
+    return wanted;
+}
+
+static int trim(struct follower *follower, struct error *err)
 {
     int64_t removed;
-    if (now() - follower->heartbeat_s < HEARTBEAT_S && !atomic_exchange(&follower->saved, false))
-        return 0;
-    saver_move(follower->saver, follower->follow.position, follower->follow.touched);
-    if (register_here(follower, err) != 0) return -1;
     if (feed_trim(follower->follow.feed, &removed, err) != 0) return -1;
     if (removed > 0) log_debug("feed.trimmed", "changes=%lld", (long long)removed);
+    follower->trimmed_s = now();
     return 0;
+}
+
+/* Seconds until the next registration is due. */
+static double heartbeat_in(const struct follower *follower)
+{
+    const double pause = follow_wants_fence(&follower->follow) ? FENCE_S : HEARTBEAT_S;
+    return follower->heartbeat_s + pause - now();
+}
+
+/* Snapshots are made of what is behind a fence. */
+static int heartbeat(struct follower *follower, struct error *err)
+{
+    struct follow *follow = &follower->follow;
+    const bool saved = atomic_exchange(&follower->saved, false);
+    if (!saved && !is_fence_wanted(follower) && heartbeat_in(follower) > 0) return 0;
+    if (register_here(follower, err) != 0) return -1;
+    saver_move(follower->saver, follow->fenced, follow->fenced_touched);
+    saver_offer(follower->saver, follow->replica, follow->followed, follow->fenced,
+                follow->fenced_touched);
+    return saved || now() - follower->trimmed_s >= HEARTBEAT_S ? trim(follower, err) : 0;
 }
 
 static int read_feed(struct follower *follower, struct error *err)
@@ -426,11 +470,14 @@ static void take_over(struct follower *follower, struct adoption *adoption)
 {
     struct follow *fresh = adoption->fresh;
     adoption->rc = follow_changes(fresh, NULL, NULL, &follower->applied, &adoption->err);
+    if (adoption->rc == 0) adoption->rc = put_name(follower, fresh->rows, &adoption->err);
+    if (adoption->rc == 0) adoption->rc = follow_fenced(fresh, true, &adoption->err);
     if (adoption->rc != 0) return;
     const struct follow before = follower->follow;
     follower->follow = *fresh;
     follower->follow.stop = before.stop;
-    follower->follow.touched = before.touched + 1; /* a snapshot of it is another one */
+    /* A snapshot of it is another one. */
+    follower->follow.touched = follower->follow.fenced_touched = before.touched + 1;
     *fresh = before;
     mirror_switch(follower->options.mirror, follower->follow.replica);
     publish_position(follower);
@@ -448,7 +495,7 @@ static void adopt(struct follower *follower)
     pthread_mutex_lock(&follower->lock);
     follower->adoption = NULL;
     adoption->done = true;
-    pthread_cond_broadcast(&follower->adopted);
+    pthread_cond_broadcast(&follower->changed);
     pthread_mutex_unlock(&follower->lock);
 }
 
@@ -468,7 +515,7 @@ int follower_adopt(struct follower *follower, struct follow *fresh, struct error
             follower->adoption = NULL;
             break;
         }
-        pthread_cond_timedwait(&follower->adopted, &follower->lock, &end);
+        pthread_cond_timedwait(&follower->changed, &follower->lock, &end);
     }
     pthread_mutex_unlock(&follower->lock);
     if (adoption.rc != 0 && err != NULL) *err = adoption.err;
@@ -479,9 +526,15 @@ static bool somebody_waits(struct follower *follower)
 {
     pthread_mutex_lock(&follower->lock);
     const bool waits = follower->documents.first != NULL || follower->everything.first != NULL ||
-                       follower->adoption != NULL;
+                       follower->adoption != NULL || follower->fence_wanted;
     pthread_mutex_unlock(&follower->lock);
     return waits;
+}
+
+static int wait_ms(const struct follower *follower)
+{
+    const double ms = heartbeat_in(follower) * 1e3;
+    return ms < 1 ? 1 : ms < LOOK_MS ? (int)ms + 1 : LOOK_MS;
 }
 
 /* Until the connection is lost, or it is to stop. */
@@ -496,7 +549,7 @@ static int follow_on(struct follower *follower, struct error *err)
         const int heard = follow_heard(follow, err);
         if (heard < 0) return -1;
         if (heard == 0 && !somebody_waits(follower))
-            wait_for(follower, PQsocket(follow->feed), LOOK_MS);
+            wait_for(follower, PQsocket(follow->feed), wait_ms(follower));
         if (follow_heard(follow, err) < 0) return -1;
     }
     return 0;
@@ -547,12 +600,23 @@ static void open_snapshot(struct follower *follower)
         log_info("snapshot.opened", "embeddings=%zu seconds=%.3f",
                  tk_index_count(replica_index(snapshot.replica)), now() - began);
         follow->replica = snapshot.replica;
-        follow->position = snapshot.position;
+        follow->fenced = snapshot.position;
         follow->distrust = true;
         strcpy(follow->followed, snapshot.identity);
         saver_restart(follower->saver, snapshot.position);
         follower->from_snapshot = true;
     }
+}
+
+static void save_last(struct follower *follower)
+{
+    struct follow *follow = &follower->follow;
+    struct error err = {0};
+    if (!follower->let_in || follow->replica == NULL) return;
+    if (follow->feed != NULL && feed_end(follow->feed, &err) == 0) register_here(follower, &err);
+    if (follow->fenced != NULL)
+        saver_last(follower->saver, follow->replica, follow->followed, follow->fenced,
+                   follow->fenced_touched);
 }
 
 static void *run(void *arg)
@@ -576,10 +640,7 @@ static void *run(void *arg)
         }
         pause_after(follower, &pause_ms);
     }
-    const struct follow *follow = &follower->follow;
-    if (follower->let_in)
-        saver_last(follower->saver, follow->replica, follow->followed, follow->position,
-                   follow->touched);
+    save_last(follower);
     return NULL;
 }
 
@@ -613,7 +674,7 @@ struct follower *follower_create(const struct follower_options *options, struct 
     follower->options = *options;
     follower->seed = (unsigned)getpid() ^ (unsigned)time(NULL);
     pthread_mutex_init(&follower->lock, NULL);
-    pthread_cond_init(&follower->adopted, NULL);
+    pthread_cond_init(&follower->changed, NULL);
     queue_init(&follower->documents);
     queue_init(&follower->everything);
     queue_init(&follower->reading);
@@ -685,7 +746,17 @@ int follower_snapshot(struct follower *follower,
 
 char *follower_position(struct follower *follower)
 {
+    enum { PATIENCE = 2 };
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += PATIENCE;
     pthread_mutex_lock(&follower->lock);
+    const unsigned long long before = follower->fences;
+    follower->fence_wanted = true;
+    kick(follower);
+    while (follower->fences == before &&
+           pthread_cond_timedwait(&follower->changed, &follower->lock, &end) == 0) {
+    }
     char *copy = follower->position != NULL ? strdup(follower->position) : NULL;
     pthread_mutex_unlock(&follower->lock);
     return copy;
@@ -749,7 +820,7 @@ void follower_free(struct follower *follower)
     follow_free(&follower->follow);
     free(follower->position);
     if (follower->wake >= 0) close(follower->wake);
-    pthread_cond_destroy(&follower->adopted);
+    pthread_cond_destroy(&follower->changed);
     pthread_mutex_destroy(&follower->lock);
     free(follower);
 }

@@ -88,8 +88,9 @@ int follower_snapshot(struct follower *follower,
                       void (*done)(void *arg, const struct error *failure), void *arg,
                       struct error *err);
 
-/* What the mirror is at least as new as: a copy for the caller, or NULL (memory ran out, or nothing
- * has been read yet). */
+/* A position that the mirror is at least as new as, and that no crash makes untrue, as of now where
+ * PostgreSQL is there: a copy for the caller, or NULL (memory ran out, or nothing has been read
+ * yet). May wait for a moment. */
 char *follower_position(struct follower *follower);
 
 /* The name that it is registered under. */
