@@ -157,6 +157,27 @@ static void promise_next(struct steps *steps, size_t at)
     steps->promised = next < end ? items[next].slot : NO_SLOT;
 }
 
+/* Takes note of those neighbours of an expanded node whose guesses are good enough. */
+static void consider_group(struct steps *steps, uint32_t owner, const struct link_group *group,
+                           const float guesses[LINKS_GROUP], uint32_t length)
+{
+    const struct store *store = steps->graph->store;
+    struct candidate good[LINKS_GROUP];
+    uint32_t count = 0;
+    const float floor = floor_of_walk(steps);
+    for (uint32_t i = 0; i < length; i++) {
+        if (!(guesses[i] > floor)) continue;
+        const uint32_t slot = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
+        if (slot == owner) continue;
+        good[count++] = (struct candidate){guesses[i], slot};
+        if (!steps->walk->filter) continue;
+        __builtin_prefetch(tk_store_spot(store, slot));
+        __builtin_prefetch(tk_store_id(store, slot));
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (good[i].similarity > floor_of_walk(steps)) consider(steps, good[i]);
+}
+
 /* Expands the candidate at a place in the queue. */
 static void expand(struct steps *steps, size_t at)
 {
@@ -176,18 +197,10 @@ static void expand(struct steps *steps, size_t at)
     settle(steps, at, similarity);
     for (uint32_t g = 0; list && g * LINKS_GROUP < list->count; g++) {
         const struct link_group *group = tk_link_group(list, g);
+        const uint32_t left = list->count - g * LINKS_GROUP;
         float guesses[LINKS_GROUP];
         tk_links_guess(graph->coder, query, group, similarity, guesses, ahead);
-        uint32_t length = list->count - g * LINKS_GROUP;
-        if (length > LINKS_GROUP) length = LINKS_GROUP;
-        float floor = floor_of_walk(steps);
-        for (uint32_t i = 0; i < length; i++) {
-            if (!(guesses[i] > floor)) continue;
-            const uint32_t neighbour = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
-            if (neighbour == slot) continue;
-            consider(steps, (struct candidate){guesses[i], neighbour});
-            floor = floor_of_walk(steps);
-        }
+        consider_group(steps, slot, group, guesses, left < LINKS_GROUP ? left : LINKS_GROUP);
     }
 }
 

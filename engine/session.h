@@ -10,6 +10,8 @@
 
 #include "engine/store.h"
 
+#include <string.h>
+
 struct candidate {
     float similarity;
     uint32_t slot; /* with EXPANDED, in the answer of a walk */
@@ -109,15 +111,20 @@ bool tk_scores_reserve(struct session *session, size_t count);
 static inline size_t tk_queue_insert(struct queue *queue, size_t keep, struct candidate candidate)
 {
     struct candidate *items = queue->items;
-    size_t at = queue->count;
-    if (at == keep) {
+    size_t count = queue->count, at = 0;
+    if (count == keep) {
         if (!(candidate.similarity > items[keep - 1].similarity)) return keep;
-        at--;
+        count--;
     } else {
         queue->count++;
     }
-    for (; at > 0 && items[at - 1].similarity < candidate.similarity; at--)
-        items[at] = items[at - 1];
+    /* A search by halves without branches, which nobody could predict. */
+    for (size_t span = count; span > 0;) {
+        const size_t half = (span + 1) / 2;
+        at += items[at + half - 1].similarity >= candidate.similarity ? half : 0;
+        span -= half;
+    }
+    memmove(items + at + 1, items + at, (count - at) * sizeof(*items));
     items[at] = candidate;
     return at;
 }
