@@ -378,7 +378,8 @@ Test(follow, knows_when_it_cannot_go_on)
     follow_disconnect(&scene->follow);
     cr_assert_eq(follow_connect(&scene->follow, scene->pool, &err), 0, "%s", err.message);
     cr_expect_eq(follow_can_go_on(&scene->follow, reason, sizeof(reason), &err), 1);
-    fixture_run(scene->other, "UPDATE tekupdb.\"Feed\" SET \"trimmed\" = pg_current_xact_id()");
+    fixture_run(scene->other, "UPDATE tekupdb.\"Feed\" SET \"trimmed\" ="
+                              " (pg_current_xact_id()::text::bigint + 1)::text::xid8");
     cr_expect_eq(follow_can_go_on(&scene->follow, reason, sizeof(reason), &err), 0);
     cr_expect_not_null(strstr(reason, "feed"), "%s", reason);
     fixture_run(scene->other, "UPDATE tekupdb.\"Feed\" SET \"trimmed\" = '0',"
