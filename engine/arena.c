@@ -41,7 +41,8 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* Makes a region for a block of at least `size` bytes; what was left of the last one is lost. */
+/* Makes a region for a block of at least `size` bytes. What was left of the one before is kept for
+ * smaller ones. */
 static bool add_region(struct arena *arena, size_t size)
 {
     size_t wanted = arena->reserved < REGION_FIRST  ? REGION_FIRST
@@ -60,13 +61,21 @@ static bool add_region(struct arena *arena, size_t size)
         return false;
     }
     region->next = arena->regions;
-    arena->at = (char *)round_up((size_t)region->start, HUGE_PAGE);
+    if (arena->newest.left > arena->rest.left) arena->rest = arena->newest;
+    arena->newest = (struct run){(char *)round_up((size_t)region->start, HUGE_PAGE), wanted};
     /* A machine without huge pages says no, which costs nothing but the speed. */
-    if (arena->reserved >= REGION_FIRST) madvise(arena->at, wanted, MADV_HUGEPAGE);
+    if (arena->reserved >= REGION_FIRST) madvise(arena->newest.at, wanted, MADV_HUGEPAGE);
     arena->regions = region;
-    arena->left = wanted;
     arena->reserved += wanted;
     return true;
+}
+
+static void *cut(struct run *run, size_t size)
+{
+    void *block = run->at;
+    run->at += size;
+    run->left -= size;
+    return block;
 }
 
 void *tk_arena_take(struct arena *arena, size_t size)
@@ -75,10 +84,11 @@ void *tk_arena_take(struct arena *arena, size_t size)
     size = round_up(size, LINE);
     if (tk_memory_is_to_fail(arena->memory)) return NULL;
     pthread_mutex_lock(&arena->lock);
-    if (arena->left >= size || add_region(arena, size)) {
-        block = arena->at;
-        arena->at += size;
-        arena->left -= size;
+    if (arena->rest.left >= size)
+        block = cut(&arena->rest, size);
+    else if (arena->newest.left >= size || add_region(arena, size))
+        block = cut(&arena->newest, size);
+    if (block) {
         arena->taken += size;
         atomic_fetch_add_explicit(&arena->memory->bytes, size, memory_order_relaxed);
     }

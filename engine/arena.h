@@ -16,14 +16,20 @@
 
 struct region;
 
+/* Memory that has not been given out yet. */
+struct run {
+    char *at;
+    size_t left;
+};
+
 struct arena {
     struct memory *memory; /* where blocks are counted, not regions */
     pthread_mutex_t lock;
     struct region *regions;
-    char *at; /* the rest of the newest region */
-    size_t left;
-    size_t reserved; /* bytes of all regions */
-    size_t taken;    /* bytes of all blocks */
+    struct run newest; /* what is left of the newest region */
+    struct run rest;   /* what was left of an earlier one */
+    size_t reserved;   /* bytes of all regions */
+    size_t taken;      /* bytes of all blocks */
 };
 
 void tk_arena_init(struct arena *arena, struct memory *memory);

@@ -48,6 +48,8 @@ bool tk_rank_node(const struct tk_index *index, const struct query *query,
 
 /* Rows that are asked for before the first is read. */
 #define CHUNK 32
+/* Nodes, evenly spread, that tell how much a filter accepts. */
+#define SAMPLES 128
 
 /* A comparison of one query with rows that come one by one. */
 struct comparison {
@@ -91,28 +93,61 @@ static void compare(struct comparison *comparison, uint32_t slot, tk_id id)
     if (comparison->count == CHUNK) compare_chunk(comparison);
 }
 
-/* Whether the filter accepts one of the ids of a node. */
-static bool is_wanted(const struct tk_index *index, const struct filter *filter, uint32_t slot)
+/* Whether the filter accepts one of several ids. */
+static bool is_wanted(const struct filter *filter, struct node_ids members)
 {
-    const struct node_ids members = tk_store_ids(&index->store, slot);
     for (uint32_t i = 0; i < members.count; i++)
         if (tk_filter_accepts(filter, members.ids[i])) return true;
     return false;
+}
+
+/* Compares with the live rows of a segment from slot `first` on. The filter is taken apart because
+ * this may be the whole of what a search takes: a few nanoseconds for each vector of the index. */
+static void compare_segment(struct comparison *comparison, uint32_t first, uint32_t slots)
+{
+    const struct store *store = &comparison->index->store;
+    const struct filter filter = *comparison->filter;
+    const struct spot *spots = tk_store_segment(store, first)->spots;
+    const tk_id *ids = tk_store_segment(store, first)->ids;
+    for (uint32_t row = 0; row < slots && comparison->ok; row++) {
+        if (atomic_load_explicit(&spots[row].state, memory_order_acquire) != SLOT_LIVE) continue;
+        if (atomic_load_explicit(&spots[row].shared, memory_order_acquire)) {
+            if (!is_wanted(&filter, tk_store_ids(store, first + row))) continue;
+        } else {
+            if (filter.predicate && !filter.predicate(ids[row], filter.predicate_arg)) continue;
+            if (filter.within && !tk_idset_contains(filter.within, ids[row])) continue;
+        }
+        compare(comparison, first + row, 0);
+    }
 }
 
 tk_status tk_exact_scan(const struct tk_index *index, struct session *session,
                         const struct filter *filter, struct ranking *ranking)
 {
     const struct store *store = &index->store;
-    const bool open = tk_filter_is_open(filter);
     struct comparison comparison = {
         .index = index, .query = &session->query, .filter = filter, .ranking = ranking, .ok = true};
     const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
-    for (uint32_t slot = 0; slot < used && comparison.ok; slot++)
-        if (tk_store_is_live(store, slot) && (open || is_wanted(index, filter, slot)))
-            compare(&comparison, slot, 0);
+    const uint32_t most = UINT32_C(1) << store->segment_bits;
+    for (uint32_t first = 0; first < used && comparison.ok; first += most)
+        compare_segment(&comparison, first, used - first < most ? used - first : most);
     compare_chunk(&comparison);
     return comparison.ok ? TK_OK : TK_ENOMEM;
+}
+
+double tk_exact_rarity(const struct tk_index *index, const struct filter *filter)
+{
+    const struct store *store = &index->store;
+    const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
+    uint32_t asked = 0, accepted = 0;
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        /* Multiples of the golden ratio keep step with nothing that ids may have a rhythm of. */
+        const uint32_t slot = (uint32_t)((uint64_t)(i * UINT32_C(2654435761)) * used >> 32);
+        if (slot >= used || !tk_store_is_live(store, slot)) continue;
+        asked++;
+        accepted += is_wanted(filter, tk_store_ids(store, slot));
+    }
+    return (double)(asked + 1) / (double)(accepted + 1);
 }
 
 /* ---- Many queries ---------------------------------------------------------------------------- */

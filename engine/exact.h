@@ -27,4 +27,7 @@ tk_status tk_exact_scan_many(const struct tk_index *index, struct session *sessi
 tk_status tk_exact_set(const struct tk_index *index, const struct session *session,
                        const struct filter *filter, struct ranking *ranking);
 
+/* One in how many nodes a filter accepts, by asking it about some of them. */
+double tk_exact_rarity(const struct tk_index *index, const struct filter *filter);
+
 #endif

@@ -29,7 +29,8 @@ static uint32_t position_in(const struct neighbours *list, uint32_t slot)
 static bool append(struct graph *graph, struct inlinks *in, uint32_t from)
 {
     if (in->count == in->capacity) {
-        uint32_t larger = in->capacity + in->capacity / 4 + 4;
+        /* In small steps: there is one of these for each vector. */
+        uint32_t larger = in->capacity + in->capacity / 16 + 6;
         uint32_t *slots = tk_memory_resize(graph->memory, in->slots, in->capacity * sizeof(*slots),
                                            larger * sizeof(*slots));
         if (!slots) return false;

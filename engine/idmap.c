@@ -136,7 +136,7 @@ tk_status tk_idmap_reserve(struct idmap *map, struct seat *seat, tk_id id)
         status = TK_EEXISTS;
         goto out;
     }
-    if (value == EMPTY && (!table || shard->entries + 1 > (table->mask + 1) / 4 * 3)) {
+    if (value == EMPTY && (!table || shard->entries + 1 > (table->mask + 1) / 5 * 4)) {
         status = rebuild(map, shard, seat);
         if (status != TK_OK) goto out;
         table = atomic_load_explicit(&shard->table, memory_order_relaxed);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Replaced lists and the like that may wait to be freed before writers wait for readers. */
-#define GARBAGE_MOST 256
+#define GARBAGE_MOST 128
 
 void tk_index_options_init(tk_index_options *options)
 {

@@ -19,7 +19,9 @@
 #define WALK_FIXED 60
 /* Expansions for each of the candidates that a walk is to expand. */
 #define EXPANSIONS_EACH 1.3
-/* Ids that a predicate is asked about in the time of one expansion, when all are. */
+/* Ids that a predicate is asked about in the time of one comparison, and of one expansion, when all
+ * are and it answers at once. */
+#define ASKED_PER_ROW 30
 #define ASKED_PER_EXPANSION 110
 /* A walk that takes this much longer than was expected gives way to a scan. */
 #define PATIENCE 2
@@ -79,6 +81,16 @@ static bool set_is_narrow(const struct tk_index *index, const tk_search *search)
     double count = (double)tk_index_count(index);
     if (size >= count) return false;
     return search->exact || size <= walk_cost(effort(index, search), count / fmax(size, 1));
+}
+
+/* Whether asking a predicate about every id and comparing with those it accepts is the cheapest
+ * way. */
+static bool asking_is_cheap(const struct tk_index *index, const tk_search *search)
+{
+    if (!search->predicate) return false;
+    const struct filter filter = filter_of(search);
+    const double count = (double)tk_index_count(index), rarity = tk_exact_rarity(index, &filter);
+    return count / ASKED_PER_ROW + count / rarity <= walk_cost(effort(index, search), rarity);
 }
 
 /* The exact answer, to everything in the filter. */
@@ -201,7 +213,8 @@ tk_status tk_search_one(const struct tk_index *index, struct session *session,
     struct filter filter = filter_of(search);
     struct ranking ranking = ranking_in(session, tk_ranking_limit(search->k));
     tk_status status = TK_EFULL;
-    if (!set_is_narrow(index, search) && !tk_search_scans(index, search)) {
+    if (!set_is_narrow(index, search) && !tk_search_scans(index, search) &&
+        !asking_is_cheap(index, search)) {
         status = walk(index, session, &filter, effort(index, search), search->k, &ranking);
         if (status == TK_OK) {
             tk_ranking_finish(&ranking, search->k);
@@ -277,7 +290,8 @@ static tk_status find_range(const tk_index *index, struct session *session, cons
     tk_status status = TK_EFULL;
     ranking->threshold = search->threshold;
     effort_now.k = search->ef ? search->ef : index->options.ef_search;
-    for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now);
+    for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now) &&
+           !asking_is_cheap(index, &effort_now);
          effort_now.k *= 4) {
         status = walk(index, session, &filter, effort_now.k, SEARCH_MAX, ranking);
         if (status != TK_OK || ranking->count <= effort_now.k / 2) break;
