@@ -25,9 +25,6 @@
 /* After so many expansions a walk with a filter has seen enough nodes to judge by how many it will
  * need. */
 #define JUDGE_AFTER 16
-/* Expansions for each node that is wanted, where every node is accepted: guesses of similarities
- * are mostly too high where they look best. */
-#define EXPANSIONS_EACH 1.3
 
 void tk_graph_init(struct graph *graph, struct store *store, const tk_index_options *options)
 {

@@ -40,6 +40,10 @@
 
 #define GRAPH_LOCKS 256
 
+/* Expansions for each candidate that a walk is to expand: guesses of similarities are mostly too
+ * high where they look best, and what is found to be worse makes room for others. */
+#define EXPANSIONS_EACH 1.3
+
 struct entries;
 
 struct graph {

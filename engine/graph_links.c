@@ -136,7 +136,7 @@ bool tk_graph_put_link(struct graph *graph, struct session *session, uint32_t ow
     struct neighbours *before = exchange(graph, owner, list);
     const uint32_t victim = at < count ? tk_neighbour(old, at) : owner;
     if (victim != owner) tk_graph_strike(graph, owner, victim);
-    tk_store_retire_list(graph->store, &session->seat, before);
+    tk_store_retire_list(&session->seat, before);
     return true;
 }
 
@@ -147,7 +147,7 @@ bool tk_graph_drop_link(struct graph *graph, struct session *session, uint32_t o
     struct neighbours *list = copy_list(graph, old, last);
     if (!list) return false;
     if (at < last) tk_link_copy(graph->coder, list, at, old, last);
-    tk_store_retire_list(graph->store, &session->seat, exchange(graph, owner, list));
+    tk_store_retire_list(&session->seat, exchange(graph, owner, list));
     if (gone != owner) tk_graph_strike(graph, owner, gone);
     return true;
 }

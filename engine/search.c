@@ -17,8 +17,6 @@
  * by memory, an expansion reads five times as much and does more with it. */
 #define WALK_PER_EXPANSION 8
 #define WALK_FIXED 60
-/* Expansions for each of the candidates that a walk is to expand. */
-#define EXPANSIONS_EACH 1.3
 /* Ids that a predicate is asked about in the time of one comparison, and of one expansion, when all
  * are and it answers at once. */
 #define ASKED_PER_ROW 30

@@ -264,19 +264,22 @@ void tk_store_release_neighbours(struct garbage *garbage, void *owner)
 {
     struct store *store = owner;
     struct neighbours *list = (struct neighbours *)garbage;
-    if (tk_store_maps(store, list)) return;
     if (list->groups != store->usual_groups) {
-        free_list(store, list);
+        if (!tk_store_maps(store, list)) free_list(store, list);
         return;
     }
+    /* One of the usual size is used again wherever it lies, in a mapping too: an index that was
+     * loaded and then changes for days takes no more memory than one that was built. */
     pthread_mutex_lock(&store->list_lock);
     push_free_list(store, list);
     pthread_mutex_unlock(&store->list_lock);
 }
 
-void tk_store_retire_list(struct store *store, struct seat *seat, struct neighbours *list)
+void tk_store_retire_list(struct seat *seat, struct neighbours *list)
 {
-    if (list && !tk_store_maps(store, list)) tk_epoch_retire(seat, &list->garbage);
+    if (!list) return;
+    list->garbage.release = tk_store_release_neighbours; /* which is not in a saved list */
+    tk_epoch_retire(seat, &list->garbage);
 }
 
 void tk_store_release_members(struct garbage *garbage, void *owner)

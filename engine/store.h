@@ -126,7 +126,7 @@ static inline bool tk_store_maps(const struct store *store, const void *block)
 }
 
 /* Retires a list that has been replaced; NULL is allowed. */
-void tk_store_retire_list(struct store *store, struct seat *seat, struct neighbours *list);
+void tk_store_retire_list(struct seat *seat, struct neighbours *list);
 
 /* New blocks with the header filled in; NULL when memory ran out. A list's links are undefined. */
 struct neighbours *tk_store_new_neighbours(struct store *store, uint32_t count, uint32_t groups);
