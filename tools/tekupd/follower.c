@@ -437,7 +437,9 @@ static int trim(struct follower *follower, struct error *err)
 /* Seconds until the next registration is due. */
 static double heartbeat_in(const struct follower *follower)
 {
-    const double pause = follow_wants_fence(&follower->follow) ? FENCE_S : HEARTBEAT_S;
+    const bool soon =
+        follow_wants_fence(&follower->follow) || saver_waits_for_the_first(follower->saver);
+    const double pause = soon ? FENCE_S : HEARTBEAT_S;
     return follower->heartbeat_s + pause - now();
 }
 

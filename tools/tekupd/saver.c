@@ -179,6 +179,16 @@ static void move_on(struct saver *saver, const char *position)
     saver->position = copy;
 }
 
+bool saver_waits_for_the_first(struct saver *saver)
+{
+    const struct saver_options *options = &saver->options;
+    pthread_mutex_lock(&saver->lock);
+    const bool waits = saver->position == NULL && !saver->saving && saver->failed_s == 0 &&
+                       (options->changes > 0 || options->minutes > 0);
+    pthread_mutex_unlock(&saver->lock);
+    return waits;
+}
+
 void saver_offer(struct saver *saver, struct replica *replica, const char *identity,
                  const char *position, unsigned long long touched)
 {

@@ -31,6 +31,9 @@ struct saver *saver_create(const struct saver_options *options, struct error *er
 /* A snapshot was opened at the start, or (NULL) there is none, whatever was before. */
 void saver_restart(struct saver *saver, const char *position);
 
+/* Whether there is no snapshot, and one is to be written as soon as it can be. */
+bool saver_waits_for_the_first(struct saver *saver);
+
 /* The replica is at least as new as this position of this feed. touched counts the changes of the
  * index since the start of the daemon. */
 void saver_offer(struct saver *saver, struct replica *replica, const char *identity,
