@@ -53,6 +53,12 @@ static struct entries *present(const struct graph *graph)
     return atomic_load_explicit(&graph->entries, memory_order_acquire);
 }
 
+const struct neighbours *tk_entries_list(const struct graph *graph)
+{
+    const struct entries *table = present(graph);
+    return table ? table->list : NULL;
+}
+
 /* Under entry_lock. */
 static void publish(struct graph *graph, struct session *session, struct entries *table)
 {

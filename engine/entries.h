@@ -18,6 +18,10 @@
 size_t tk_entries_find(const struct graph *graph, const struct query *query,
                        struct candidate *found, size_t max);
 
+/* The entry points themselves, of which some may have died and some places be empty (NO_SLOT); NULL
+ * when the graph is empty. Good for as long as the caller is seated. */
+const struct neighbours *tk_entries_list(const struct graph *graph);
+
 /* Draws a new table when the number of nodes calls for one. False when memory ran out; the old
  * table stays then, and serves. */
 bool tk_entries_refresh(struct graph *graph, struct session *session);

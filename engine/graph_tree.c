@@ -14,7 +14,7 @@
  * from making a circle between them. Whoever gives a node a parent links the two afterwards, and
  * looks for another one if the parent has been removed by then.
  */
-#include "engine/graph.h"
+#include "engine/entries.h"
 
 /* How far up a tree is followed to see whether a node is somebody's descendant. */
 #define ASCENT_MAX 4096
@@ -86,8 +86,23 @@ static uint32_t live_ancestor(const struct graph *graph, uint32_t slot)
     return NO_SLOT;
 }
 
+/* An entry point that has room and is no descendant, or NO_SLOT. Where many are removed at once a
+ * node may lose all its neighbours and ancestors, though the graph goes on elsewhere. Under
+ * tree_lock. */
+static uint32_t entry_above(const struct graph *graph, uint32_t orphan)
+{
+    const struct neighbours *entries = tk_entries_list(graph);
+    for (uint32_t i = 0; entries && i < entries->count; i++) {
+        uint32_t child, slot = tk_neighbour(entries, i);
+        if (slot != NO_SLOT && slot != orphan && tk_store_is_live(graph->store, slot) &&
+            has_room(graph, slot, &child) && !descends(graph, slot, orphan))
+            return slot;
+    }
+    return NO_SLOT;
+}
+
 /* The nearest of the orphan's neighbours that has room and is no descendant, or else the nearest
- * live ancestor. Under tree_lock. */
+ * live ancestor, or else an entry point. Under tree_lock. */
 static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan)
 {
     const struct neighbours *list = tk_graph_list(graph, orphan);
@@ -100,7 +115,8 @@ static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan)
             !descends(graph, slot, orphan))
             nearest = (struct candidate){similarity, slot};
     }
-    return nearest.slot != NO_SLOT ? nearest.slot : live_ancestor(graph, orphan);
+    if (nearest.slot == NO_SLOT) nearest.slot = live_ancestor(graph, orphan);
+    return nearest.slot != NO_SLOT ? nearest.slot : entry_above(graph, orphan);
 }
 
 /* Gives a node another parent. Where there is none it was below the first node of the graph, and

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -146,10 +147,25 @@ static void *watch_leaders(void *arg)
     return NULL;
 }
 
+/* Until every session has asked for the lead: one that begins in the very moment in which the
+ * leader is cut off cannot know that there was one. */
+static void wait_until_asked(int sessions)
+{
+    for (int asked = 0; asked < sessions; nap()) {
+        PGresult *result = PQexec(conn, "SELECT count(*) FROM pg_stat_activity WHERE"
+                                        " application_name = 'tekupd claims' AND"
+                                        " (query LIKE '%advisory%' OR query = 'SELECT true')");
+        cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK);
+        asked = atoi(PQgetvalue(result, 0, 0));
+        PQclear(result);
+    }
+}
+
 Test(claims, never_two_lead)
 {
     struct watch watch = {.claims = {make(), make(), make()}};
     pthread_t thread;
+    wait_until_asked(3);
     pthread_create(&thread, NULL, watch_leaders, &watch);
     for (int round = 0; round < 12; round++) {
         while (!claims_lead(watch.claims[0]) && !claims_lead(watch.claims[1]) &&
