@@ -81,8 +81,7 @@ void tk_link_put(const struct coder *coder, struct neighbours *list, uint32_t i,
     const float units = factor / LINK_FACTOR_UNIT;
     group->factor[place] = units < UINT16_MAX ? (uint16_t)(units + 0.5f) : UINT16_MAX;
     group->base[place] = nearest_short((along - factor * sums[2]) / LINK_BASE_UNIT);
-    tk_link_notes(list, i / LINKS_GROUP)->links[place] =
-        (int16_t)(2 * similarity_units(similarity) + spare);
+    tk_link_set_note(list, i, (int16_t)(2 * similarity_units(similarity) + spare));
 }
 
 static void copy_signs(const struct coder *coder, uint8_t *to, uint32_t place_to,
@@ -109,8 +108,7 @@ void tk_link_copy(const struct coder *coder, struct neighbours *list, uint32_t t
     atomic_store_explicit(&group->slots[place], tk_neighbour(other, from), memory_order_relaxed);
     group->base[place] = old->base[place_from];
     group->factor[place] = old->factor[place_from];
-    tk_link_notes(list, to / LINKS_GROUP)->links[place] =
-        tk_link_notes(other, from / LINKS_GROUP)->links[place_from];
+    tk_link_set_note(list, to, tk_link_note(other, from));
 }
 
 void tk_links_reorder(const struct coder *coder, struct neighbours *list)

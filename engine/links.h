@@ -56,7 +56,9 @@ struct link_group {
  * link is spare: not one of the diverse ones that the selection heuristic asks for, but one that
  * fills the list up, since its bits are read in any case. */
 struct link_notes {
-    int16_t links[LINKS_GROUP];
+    /* Whether a link is spare changes after publication, under the owner's out lock; writers that
+     * do not hold it look at similarities. */
+    _Atomic int16_t links[LINKS_GROUP];
 };
 
 #define LINK_SIMILARITY_ONE 16383
@@ -93,21 +95,33 @@ static inline uint32_t tk_neighbour(const struct neighbours *list, uint32_t i)
                                 memory_order_relaxed);
 }
 
+static inline int16_t tk_link_note(const struct neighbours *list, uint32_t i)
+{
+    return atomic_load_explicit(&tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP],
+                                memory_order_relaxed);
+}
+
+static inline void tk_link_set_note(struct neighbours *list, uint32_t i, int16_t note)
+{
+    atomic_store_explicit(&tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP], note,
+                          memory_order_relaxed);
+}
+
 static inline float tk_link_similarity(const struct neighbours *list, uint32_t i)
 {
-    const int note = tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP];
+    const int note = tk_link_note(list, i);
     return (float)((note - (note & 1)) / 2) / LINK_SIMILARITY_ONE;
 }
 
 static inline bool tk_link_is_spare(const struct neighbours *list, uint32_t i)
 {
-    return tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP] & 1;
+    return tk_link_note(list, i) & 1;
 }
 
 static inline void tk_link_set_spare(struct neighbours *list, uint32_t i, bool spare)
 {
-    int16_t *note = &tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP];
-    *note = (int16_t)(*note - (*note & 1) + spare);
+    const int note = tk_link_note(list, i);
+    tk_link_set_note(list, i, (int16_t)(note - (note & 1) + spare));
 }
 
 /* A similarity as precise as notes keep it. */
