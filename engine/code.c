@@ -3,6 +3,8 @@
  */
 #include "engine/code.h"
 
+#include "engine/splitmix.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +18,6 @@
 #define SAME_UNITS 8
 #define SAME_SCALE 1e-5f
 
-static uint64_t splitmix(uint64_t *state)
-{
-    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 bool tk_coder_init(struct coder *coder, uint32_t dim, const struct kernels *kernels)
 {
     uint32_t n = (dim + CODE_STEP - 1) / CODE_STEP * CODE_STEP;
@@ -33,7 +27,7 @@ bool tk_coder_init(struct coder *coder, uint32_t dim, const struct kernels *kern
     coder->flips = malloc((size_t)ROUNDS * n / 8);
     if (!coder->flips) return false;
     uint64_t state = ROTATION_SEED ^ dim;
-    for (size_t i = 0; i < (size_t)ROUNDS * n / 64; i++) coder->flips[i] = splitmix(&state);
+    for (size_t i = 0; i < (size_t)ROUNDS * n / 64; i++) coder->flips[i] = tk_splitmix(&state);
     return true;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "engine/entries.h"
 
+#include "engine/splitmix.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -94,14 +96,6 @@ size_t tk_entries_find(const struct graph *graph, const struct query *query,
 
 /* ---- Drawing --------------------------------------------------------------------------------- */
 
-static uint64_t splitmix(uint64_t *state)
-{
-    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 /* Draws up to `count` live nodes, each once, and marks them. Under entry_lock. */
 static uint32_t draw(struct graph *graph, uint32_t count, uint32_t *slots)
 {
@@ -110,7 +104,7 @@ static uint32_t draw(struct graph *graph, uint32_t count, uint32_t *slots)
     uint32_t drawn = 0;
     const bool all = used <= 2 * count;
     for (uint32_t turn = 0; drawn < count && turn < (all ? used : DRAWS * count); turn++) {
-        const uint32_t slot = all ? turn : (uint32_t)(splitmix(&state) % used);
+        const uint32_t slot = all ? turn : (uint32_t)(tk_splitmix(&state) % used);
         struct node *node = tk_store_node(graph->store, slot);
         if (!tk_store_is_live(graph->store, slot) || node->is_entry) continue;
         node->is_entry = true;
@@ -242,13 +236,6 @@ static uint32_t successor(const struct graph *graph, uint32_t slot)
     return NO_SLOT;
 }
 
-static uint32_t place_of(const struct entries *table, uint32_t slot)
-{
-    uint32_t at = 0;
-    while (at < table->list->count && tk_neighbour(table->list, at) != slot) at++;
-    return at;
-}
-
 /* A copy of the table without its place `at`, which goes to `next` where that is a slot and to the
  * last of the table where not. NULL when memory ran out. */
 static struct entries *copy_without(struct graph *graph, const struct entries *table, uint32_t at,
@@ -285,7 +272,7 @@ void tk_entries_leave(struct graph *graph, struct session *session, uint32_t slo
     if (!node->is_entry) goto out;
     node->is_entry = false;
     struct entries *table = present(graph);
-    const uint32_t at = place_of(table, slot);
+    const uint32_t at = tk_links_find(table->list, slot);
     uint32_t next = successor(graph, slot);
     if (next == NO_SLOT && table->list->count == 1) next = any_live(graph);
     if (next == NO_SLOT && table->list->count == 1) {

@@ -93,12 +93,11 @@ static void compare(struct comparison *comparison, uint32_t slot, tk_id id)
     if (comparison->count == CHUNK) compare_chunk(comparison);
 }
 
-/* Whether the filter accepts one of several ids. */
-static bool is_wanted(const struct filter *filter, struct node_ids members)
+/* Whether the filter accepts one of a node's ids. */
+static bool is_wanted(const struct store *store, const struct filter *filter, uint32_t slot)
 {
-    for (uint32_t i = 0; i < members.count; i++)
-        if (tk_filter_accepts(filter, members.ids[i])) return true;
-    return false;
+    const struct node_ids members = tk_store_ids(store, slot);
+    return tk_filter_accepts_any(filter, members.ids, members.count);
 }
 
 /* Compares with the live rows of a segment from slot `first` on. The filter is taken apart because
@@ -112,7 +111,7 @@ static void compare_segment(struct comparison *comparison, uint32_t first, uint3
     for (uint32_t row = 0; row < slots && comparison->ok; row++) {
         if (atomic_load_explicit(&spots[row].state, memory_order_acquire) != SLOT_LIVE) continue;
         if (atomic_load_explicit(&spots[row].shared, memory_order_acquire)) {
-            if (!is_wanted(&filter, tk_store_ids(store, first + row))) continue;
+            if (!is_wanted(store, &filter, first + row)) continue;
         } else {
             if (filter.predicate && !filter.predicate(ids[row], filter.predicate_arg)) continue;
             if (filter.within && !tk_idset_contains(filter.within, ids[row])) continue;
@@ -145,7 +144,7 @@ double tk_exact_rarity(const struct tk_index *index, const struct filter *filter
         const uint32_t slot = (uint32_t)((uint64_t)(i * UINT32_C(2654435761)) * used >> 32);
         if (slot >= used || !tk_store_is_live(store, slot)) continue;
         asked++;
-        accepted += is_wanted(filter, tk_store_ids(store, slot));
+        accepted += is_wanted(store, filter, slot);
     }
     return (double)(asked + 1) / (double)(accepted + 1);
 }

@@ -18,6 +18,15 @@ static inline bool tk_filter_accepts(const struct filter *filter, tk_id id)
     return !filter->predicate || filter->predicate(id, filter->predicate_arg);
 }
 
+/* Whether it accepts one of several ids. */
+static inline bool tk_filter_accepts_any(const struct filter *filter, const tk_id *ids,
+                                         uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (tk_filter_accepts(filter, ids[i])) return true;
+    return false;
+}
+
 static inline bool tk_filter_is_open(const struct filter *filter)
 {
     return !filter->within && !filter->predicate;

@@ -80,9 +80,7 @@ static bool accepts(const struct steps *steps, uint32_t slot)
 {
     if (slot == steps->walk->except || !tk_store_is_live(steps->graph->store, slot)) return false;
     const struct node_ids members = tk_store_ids(steps->graph->store, slot);
-    for (uint32_t i = 0; i < members.count; i++)
-        if (tk_filter_accepts(steps->walk->filter, members.ids[i])) return true;
-    return false;
+    return tk_filter_accepts_any(steps->walk->filter, members.ids, members.count);
 }
 
 /* What a candidate has to be better than to be of use. */

@@ -16,13 +16,6 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t position_in(const struct neighbours *list, uint32_t slot)
-{
-    for (uint32_t i = 0; list && i < list->count; i++)
-        if (tk_neighbour(list, i) == slot) return i;
-    return LINKS_NONE;
-}
-
 /* ---- Inlinks --------------------------------------------------------------------------------- */
 
 /* Under the in lock. */
@@ -257,7 +250,7 @@ tk_status tk_graph_link(struct graph *graph, struct session *session, uint32_t f
     if (tk_store_state(graph->store, from) != SLOT_LIVE ||
         tk_store_state(graph->store, to) != SLOT_LIVE)
         status = TK_ENOTFOUND;
-    else if (from != to && position_in(tk_graph_list(graph, from), to) == LINKS_NONE)
+    else if (from != to && tk_links_find(tk_graph_list(graph, from), to) == LINKS_NONE)
         status = add_link(graph, session, from, to, query, force);
     pthread_mutex_unlock(tk_out_lock(graph, from));
     return status;

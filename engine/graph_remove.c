@@ -88,9 +88,8 @@ static void mend(struct graph *graph, struct session *session, uint32_t owner, u
 {
     pthread_mutex_lock(tk_out_lock(graph, owner));
     struct neighbours *list = tk_graph_list(graph, owner);
-    uint32_t at = 0;
-    while (list && at < list->count && tk_neighbour(list, at) != gone) at++;
-    if (!list || at == list->count) {
+    const uint32_t at = tk_links_find(list, gone);
+    if (at == LINKS_NONE) {
         tk_graph_strike(graph, owner, gone);
         goto out;
     }

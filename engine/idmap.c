@@ -3,6 +3,8 @@
  */
 #include "engine/idmap.h"
 
+#include "engine/splitmix.h"
+
 /* Values of an entry. EMPTY ends a probe; a REMOVED entry keeps its id. */
 enum { EMPTY, REMOVED, RESERVED, FIRST_SLOT };
 
@@ -20,13 +22,9 @@ struct idmap_table {
 
 #define TABLE_FIRST 16
 
-/* The finaliser of splitmix64: every bit of the id moves every bit of the hash. */
 static uint64_t hash(tk_id id)
 {
-    uint64_t x = id + UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
+    return tk_splitmix(&id);
 }
 
 static size_t table_size(size_t entries)

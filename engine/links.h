@@ -95,6 +95,14 @@ static inline uint32_t tk_neighbour(const struct neighbours *list, uint32_t i)
                                 memory_order_relaxed);
 }
 
+/* The position of a slot in a list, which may be NULL, or LINKS_NONE. */
+static inline uint32_t tk_links_find(const struct neighbours *list, uint32_t slot)
+{
+    for (uint32_t i = 0; list && i < list->count; i++)
+        if (tk_neighbour(list, i) == slot) return i;
+    return LINKS_NONE;
+}
+
 static inline int16_t tk_link_note(const struct neighbours *list, uint32_t i)
 {
     return atomic_load_explicit(&tk_link_notes(list, i / LINKS_GROUP)->links[i % LINKS_GROUP],

@@ -23,9 +23,6 @@
 #define ASKED_PER_EXPANSION 110
 /* A walk that takes this much longer than was expected gives way to a scan. */
 #define PATIENCE 2
-/* Sets up to this size are always compared whole: it takes a few hundred microseconds at most, and
- * the answer is exact. */
-#define SMALL 1000
 /* Candidates that are kept beyond those that are expanded. */
 #define KEEP_MORE 16
 /* Coarse similarities are off by a few ten-thousandths, so that the best k by all bits are among a
