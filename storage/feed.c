@@ -124,22 +124,17 @@ static int open_cursor(PGconn *conn, const char *after, const char *upto, int64_
     return rc;
 }
 
-int feed_begin(PGconn *conn, const char *after, const char *upto, int64_t seq, char **until,
-               struct error *err)
+static int begin_reading(PGconn *conn, const char *beginning, const char *after, const char *upto,
+                         int64_t seq, char **until, struct error *err)
 {
     *until = NULL;
     if (check_position(after, err) != 0) return -1;
     if (upto != NULL && check_position(upto, err) != 0) return -1;
-    if (sql_run(conn,
-                "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                "SET LOCAL statement_timeout TO 0",
-                err) != 0)
-        return -1;
-    int rc = 0;
-    if (upto != NULL) {
+    int rc = sql_run(conn, beginning, err);
+    if (rc == 0 && upto != NULL) {
         *until = strdup(upto);
         if (*until == NULL) rc = out_of_memory(err);
-    } else {
+    } else if (rc == 0) {
         rc = feed_now(conn, until, err);
     }
     if (rc == 0) rc = open_cursor(conn, after, upto, seq, err);
@@ -148,6 +143,27 @@ int feed_begin(PGconn *conn, const char *after, const char *upto, int64_t seq, c
     *until = NULL;
     feed_end(conn, NULL);
     return -1;
+}
+
+#define BEGIN_READING                                                                              \
+    "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"                                 \
+    "SET LOCAL statement_timeout TO 0;"
+
+int feed_begin(PGconn *conn, const char *after, const char *upto, int64_t seq, char **until,
+               struct error *err)
+{
+    return begin_reading(conn, BEGIN_READING, after, upto, seq, until, err);
+}
+
+/* Neither SET nor LOCK takes the transaction's snapshot, so that one that is taken after the lock
+ * sees every TRUNCATE that was before it. */
+int feed_begin_with_rows(PGconn *conn, const char *after, char **until, struct error *err)
+{
+    return begin_reading(conn,
+                         BEGIN_READING
+                         "LOCK TABLE vault.\"VaultDocument\", vault.\"VaultEmbedding\""
+                         " IN ACCESS SHARE MODE",
+                         after, NULL, 0, until, err);
 }
 
 static void read_change(const PGresult *rows, int row, struct feed_change *change)

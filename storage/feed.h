@@ -68,6 +68,11 @@ struct feed_change {
 int feed_begin(PGconn *conn, const char *after, const char *upto, int64_t seq, char **until,
                struct error *err);
 
+/* feed_begin for who reads rows of the vault, too, in the same transaction, to compare them with
+ * what the feed has told: a TRUNCATE takes rows away even from under snapshots that are older than
+ * it is, so it has to wait until feed_end. */
+int feed_begin_with_rows(PGconn *conn, const char *after, char **until, struct error *err);
+
 /* The next changes, at most `most`; none at the end. The strings live in *result, which the caller
  * clears with PQclear once the changes are done with. */
 int feed_next(PGconn *conn, int most, struct feed_change *changes, size_t *count, PGresult **result,

@@ -4,7 +4,10 @@
 #include "storage/feed.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { TEXT = 4096 };
 
@@ -273,6 +276,66 @@ Test(feed, takes_up_a_reading_that_was_interrupted)
     free(position);
     free(until);
     free(again);
+}
+
+struct begun {
+    const char *position;
+    char *until;
+    struct error err;
+    int rc;
+};
+
+static void *begin_with_rows(void *arg)
+{
+    struct begun *begun = arg;
+    begun->rc = feed_begin_with_rows(conn, begun->position, &begun->until, &begun->err);
+    return NULL;
+}
+
+static bool is_waiting_for_a_lock(PGconn *other)
+{
+    return strcmp(fixture_value(other, "SELECT count(*) FROM pg_locks l JOIN pg_database d"
+                                       " ON d.oid = l.database WHERE NOT granted"
+                                       " AND d.datname = current_database()"),
+                  "0") != 0;
+}
+
+/* Rows and changes that are read in one transaction are of the same moment, whatever a TRUNCATE
+ * does beside it. */
+Test(feed, lets_no_truncate_come_between_changes_and_rows)
+{
+    struct begun begun = {.position = now()};
+    struct feed_change changes[4];
+    size_t count;
+    PGresult *rows;
+    pthread_t thread;
+    PGconn *other = fixture_connect(name, "tekup_admin");
+    fixture_run(conn, PUT("A", "r") EMBED("7", "A"));
+
+    /* One that goes on: it is waited for, and is told of. */
+    fixture_run(other, "BEGIN; TRUNCATE vault.\"VaultEmbedding\"");
+    cr_assert_eq(pthread_create(&thread, NULL, begin_with_rows, &begun), 0);
+    PGconn *third = fixture_connect(name, "tekup_admin");
+    while (!is_waiting_for_a_lock(third)) usleep(1000);
+    fixture_run(other, "COMMIT");
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(begun.rc, 0, "%s", begun.err.message);
+    cr_assert_eq(feed_next(conn, 4, changes, &count, &rows, &begun.err), 0);
+    cr_assert_eq(count, 3);
+    cr_expect_eq(changes[2].action, FEED_TRUNCATE);
+    PQclear(rows);
+
+    /* One that comes: it waits. */
+    PGresult *refused =
+        PQexec(other, "SET lock_timeout TO '50ms'; TRUNCATE vault.\"VaultEmbedding\"");
+    cr_expect_str_eq(PQresultErrorField(refused, PG_DIAG_SQLSTATE), "55P03");
+    PQclear(refused);
+    cr_assert_eq(feed_end(conn, &begun.err), 0);
+    fixture_run(other, "TRUNCATE vault.\"VaultEmbedding\"");
+    PQfinish(third);
+    PQfinish(other);
+    free((char *)begun.position);
+    free(begun.until);
 }
 
 /* ---- Followers ---- */

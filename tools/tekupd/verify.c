@@ -429,7 +429,7 @@ static int judge_page(struct verification *verification, struct suspect **page, 
     char *position = subject->position(subject->arg), *until = NULL;
     if (position == NULL) return out_of_memory(err);
     int rc = view_page(verification, page, count, err);
-    if (rc == 0) rc = feed_begin(verification->conn, position, NULL, 0, &until, err);
+    if (rc == 0) rc = feed_begin_with_rows(verification->conn, position, &until, err);
     if (rc == 0) {
         rc = read_changes(verification, err);
         if (rc == 0) rc = read_page(verification, page, count, err);
