@@ -1,6 +1,7 @@
-/* What the private cluster's superuser does once: the database, its owner and pgvector. */
+/* What the private cluster's superuser does once: the database, its owner and the extensions. */
 #include "storage/base/log.h"
 #include "storage/cluster_internal.h"
+#include "storage/door.h"
 #include "storage/pool.h"
 #include "storage/sql.h"
 
@@ -53,7 +54,8 @@ static int make_database(const struct cluster *cluster, struct error *err)
     return rc;
 }
 
-/* What only a superuser may do inside the database. That pgvector cannot be had is no error. */
+/* What only a superuser may do inside the database. That an extension cannot be had is no error; the
+ * migrations say what is missing for want of dblink. */
 static int furnish_database(const struct cluster *cluster, struct error *err)
 {
     struct error why = {0};
@@ -73,6 +75,7 @@ static int furnish_database(const struct cluster *cluster, struct error *err)
         else
             rc = error_set(err, why.code, NULL, "%s", why.message);
     }
+    if (rc == 0) rc = door_make_dblink(conn, &why, err);
     PQfinish(conn);
     return rc;
 }

@@ -21,7 +21,8 @@ struct migration_result {
 
 int migrate(struct pool *pool, struct migration_result *result, struct error *err);
 
-/* Converts the embedding column from real[] to vector(1536) once the pgvector extension can be had.
+/* Converts the embedding column from real[] to vector(1536), and vault.match_documents with it, once
+ * the pgvector extension can be had.
  * Does nothing where it is vector already. */
 int migrate_to_pgvector(struct pool *pool, struct error *err);
 

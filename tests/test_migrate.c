@@ -39,11 +39,11 @@ Test(migrate, makes_everything_once)
     cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM pg_tables WHERE schemaname IN"
                                          " ('vault','billy','renos','crm','flow','shared')"),
                      "32");
-    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "9");
+    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "10");
     cr_expect_str_eq(
         fixture_value(conn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
                             " WHERE schemaname = 'tekupdb'"),
-        "Change Chunk Cursor Feed Follower Migration Source");
+        "Change Chunk Cursor Door Feed Follower Migration Source");
 
     cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
     cr_expect_eq(result.applied, 0);
@@ -68,7 +68,8 @@ Test(migrate, leaves_everything_to_tekup_admin_whoever_runs_it)
         fixture_value(conn,
                       "SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ' ') FROM pg_class c"
                       " JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN"
-                      " ('vault','billy','renos','crm','flow','shared','tekupdb')"),
+                      " ('vault','billy','renos','crm','flow','shared','tekupdb')"
+                      " AND relname NOT LIKE 'dblink%'"),
         "tekup_admin");
     cr_expect_str_eq(fixture_value(conn,
                                    "SELECT string_agg(DISTINCT pg_get_userbyid(nspowner), ' ') FROM"
@@ -595,6 +596,9 @@ Test(migrate, converts_to_pgvector_or_says_what_is_missing)
                     " VALUES ('d', array_fill(0.5::real, ARRAY[1536]))");
         cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
         cr_expect_not(result.pgvector);
+        cr_expect_str_eq(fixture_value(conn, "SELECT id || similarity FROM vault.match_documents("
+                                             "array_fill(2::real, ARRAY[1536]))"),
+                         "d1");
         for (int i = 0; i < 2; i++) /* the second time there is nothing to do */
             cr_assert_eq(migrate_to_pgvector(pool, &err), 0, "%s", err.message);
         cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
@@ -603,6 +607,12 @@ Test(migrate, converts_to_pgvector_or_says_what_is_missing)
                                              " l2_distance(embedding, embedding) FROM"
                                              " vault.\"VaultEmbedding\""),
                          "1536 0");
+        cr_expect_str_eq(fixture_value(conn, "SELECT string_agg(oid::regprocedure::text, ' ') FROM"
+                                             " pg_proc WHERE proname = 'match_documents'"),
+                         "vault.match_documents(vector,double precision,integer,text,text)");
+        cr_expect_str_eq(fixture_value(conn, "SELECT id || similarity FROM vault.match_documents("
+                                             "array_fill(2::real, ARRAY[1536])::vector)"),
+                         "d1");
         cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM pg_constraint WHERE conname ="
                                              " 'VaultEmbedding_embedding_check'"),
                          "0");

@@ -175,6 +175,7 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
     health_init(&daemon->health);
+    index_door_init(&daemon->door);
     mirror_init(&daemon->mirror);
     raise_descriptor_limit();
     log_info("daemon.start", "version=%s pid=%ld run=%s data=%s config=%s", TEKUP_VERSION,
@@ -223,6 +224,7 @@ void daemon_stop(struct daemon *daemon)
         log_error("cluster.stop", "error=%s", log_quote(err.message));
     datadir_close(&daemon->datadir);
     health_destroy(&daemon->health);
+    index_door_destroy(&daemon->door);
     log_info("daemon.stopped", "pid=%ld", (long)getpid());
 }
 

@@ -17,6 +17,7 @@
 #include "tools/tekupd/events.h"
 #include "tools/tekupd/health.h"
 #include "tools/tekupd/http.h"
+#include "tools/tekupd/index_door.h"
 #include "tools/tekupd/listener.h"
 #include "tools/tekupd/mirror.h"
 #include "tools/tekupd/workers.h"
@@ -47,6 +48,7 @@ struct daemon {
     struct listener listener;
     struct http_server *http;
     struct health health;
+    struct index_door door;
     struct keeper *keeper;
     struct events *events;
     _Atomic(struct syncer *) syncer; /* NULL until the database is there and migrated */

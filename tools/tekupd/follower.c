@@ -67,6 +67,7 @@ struct follower {
     bool fence_wanted;
     unsigned long long fences;
     char *position; /* a copy of the follow's fenced one */
+    char *applied_position; /* of the last one that the mirror has caught up with */
     struct follower_report report;
     struct follow_progress progress;
     atomic_ullong applied;
@@ -404,9 +405,12 @@ static void say_loaded(struct follower *follower)
 static void caught_up(struct follower *follower)
 {
     const bool first = !follower->let_in, before = follower->answering;
+    char *applied = strdup(follower->follow.position);
     if (first) mirror_switch(follower->options.mirror, follower->follow.replica);
     follower->let_in = follower->answering = true;
     pthread_mutex_lock(&follower->lock);
+    free(follower->applied_position);
+    follower->applied_position = applied;
     if (first) follower->report.load_seconds = now() - follower->loading_s;
     follower->report.answering = true;
     follower->report.from_snapshot = follower->from_snapshot;
@@ -764,6 +768,16 @@ char *follower_position(struct follower *follower)
     return copy;
 }
 
+char *follower_applied(struct follower *follower)
+{
+    pthread_mutex_lock(&follower->lock);
+    char *copy = follower->report.state == FOLLOWER_FOLLOWING && follower->applied_position != NULL
+                     ? strdup(follower->applied_position)
+                     : NULL;
+    pthread_mutex_unlock(&follower->lock);
+    return copy;
+}
+
 const char *follower_own_name(const struct follower *follower)
 {
     return follower->name;
@@ -821,6 +835,7 @@ void follower_free(struct follower *follower)
     saver_free(follower->saver);
     follow_free(&follower->follow);
     free(follower->position);
+    free(follower->applied_position);
     if (follower->wake >= 0) close(follower->wake);
     pthread_cond_destroy(&follower->changed);
     pthread_mutex_destroy(&follower->lock);

@@ -93,6 +93,10 @@ int follower_snapshot(struct follower *follower,
  * yet). May wait for a moment. */
 char *follower_position(struct follower *follower);
 
+/* A position that a replica taken from the mirror after this call is at least as new as: a copy for
+ * the caller, or NULL while the feed is not followed (or memory ran out). Does not wait. */
+char *follower_applied(struct follower *follower);
+
 /* The name that it is registered under. */
 const char *follower_own_name(const struct follower *follower);
 

@@ -157,10 +157,12 @@ static void keep(struct keeper *keeper)
     do {
         struct error err = {0};
         const bool was = health_get(&daemon->health).connected;
-        if (look(daemon, &err) != 0)
+        if (look(daemon, &err) != 0) {
             health_lost(&daemon->health, &err);
-        else if (!was && daemon->follower != NULL)
-            follower_wake(daemon->follower);
+        } else {
+            if (!was && daemon->follower != NULL) follower_wake(daemon->follower);
+            index_door_keep(daemon, !was);
+        }
     } while (pause_for(keeper, health_get(&daemon->health).connected ? LOOK_S : RETRY_S));
 }
 
@@ -169,6 +171,7 @@ static void *run(void *arg)
     struct keeper *keeper = arg;
     struct daemon *daemon = keeper->daemon;
     if (insist(keeper, migrate_and_recover) != 0) return NULL;
+    index_door_keep(daemon, true);
     if (daemon->follower != NULL)
         follower_begin(daemon->follower);
     else
@@ -176,6 +179,7 @@ static void *run(void *arg)
                  log_quote(daemon->config.data));
     sweep(daemon);
     if (pause_for(keeper, LOOK_S)) keep(keeper);
+    index_door_leave(daemon);
     return NULL;
 }
 
