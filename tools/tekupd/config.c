@@ -51,12 +51,25 @@ static const struct setting settings[] = {
     NUMBER_SETTING("events", "clients", INTEGER, event_clients, 0, 10000, false),
     NUMBER_SETTING("events", "buffer", SIZE, event_buffer, 16L << 10, 64L << 20, false),
     NUMBER_SETTING("events", "keep", INTEGER, event_keep, 10, 43200, false),
+    TEXT_SETTING("passthrough", "listen", passthrough),
+    NUMBER_SETTING("passthrough", "connection_limit", INTEGER, connection_limit, 1, 200, false),
+    NUMBER_SETTING("passthrough", "clients", INTEGER, passthrough_clients, 1, 100000, false),
+    NUMBER_SETTING("passthrough", "wait_timeout", INTEGER, wait_timeout, 1, 3600, false),
+    NUMBER_SETTING("passthrough", "socket_mode", MODE, passthrough_mode, 0, 0777, false),
+    TEXT_SETTING("passthrough", "socket_group", passthrough_group),
+    TEXT_SETTING("passthrough", "tekup_admin", allow_admin),
+    TEXT_SETTING("passthrough", "tekup_vault", allow_vault),
+    TEXT_SETTING("passthrough", "tekup_billy", allow_billy),
+    TEXT_SETTING("passthrough", "tekup_renos", allow_renos),
+    TEXT_SETTING("passthrough", "tekup_crm", allow_crm),
+    TEXT_SETTING("passthrough", "tekup_flow", allow_flow),
     NUMBER_SETTING("log", "level", LEVEL, log_level, 0, 0, true),
 };
 enum { SETTINGS = sizeof(settings) / sizeof(*settings) };
 
 static const char *const providers[] = {"hash", NULL};
 static const char *const backends[] = {"index", "postgres", NULL};
+static const char *const switches[] = {"on", "off", NULL};
 
 static void set_defaults(struct config *config)
 {
@@ -73,6 +86,11 @@ static void set_defaults(struct config *config)
     config->event_clients = 64;
     config->event_buffer = 256L << 10;
     config->event_keep = 600;
+    snprintf(config->passthrough, sizeof(config->passthrough), "on");
+    config->connection_limit = 10;
+    config->passthrough_clients = 2000;
+    config->wait_timeout = 30;
+    config->passthrough_mode = 0666;
     config->log_level = LOG_INFO;
 }
 
@@ -201,6 +219,10 @@ static int check_value(const struct setting *setting, const struct config *confi
         !is_one_of(config->search_backend, backends))
         return error_set(err, ERR_INVALID, NULL, "must be index or postgres, not '%s'",
                          config->search_backend);
+    if (setting->offset == offsetof(struct config, passthrough) &&
+        !is_one_of(config->passthrough, switches))
+        return error_set(err, ERR_INVALID, NULL, "must be on or off, not '%s'",
+                         config->passthrough);
     if (setting->offset == offsetof(struct config, index_max_neighbours) &&
         config->index_max_neighbours != 0 && config->index_max_neighbours < 4)
         return error_set(err, ERR_INVALID, NULL, "must be from 4 to 128, or 0 for the default");

@@ -50,6 +50,19 @@ struct config {
     long event_buffer; /* bytes */
     int event_keep;    /* seconds */
 
+    char passthrough[8]; /* on or off */
+    int connection_limit;
+    int passthrough_clients;
+    int wait_timeout; /* seconds */
+    int passthrough_mode;
+    char passthrough_group[64];
+    char allow_admin[512]; /* who may be the roles: "user, @group" */
+    char allow_vault[512];
+    char allow_billy[512];
+    char allow_renos[512];
+    char allow_crm[512];
+    char allow_flow[512];
+
     int log_level; /* enum log_level */
 };
 

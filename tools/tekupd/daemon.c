@@ -1,6 +1,7 @@
 #include "tools/tekupd/daemon.h"
 
 #include "storage/base/log.h"
+#include "storage/passthrough/passthrough.h"
 #include "tools/tekupd/api.h"
 #include "tools/tekupd/chores.h"
 #include "tools/tekupd/follower.h"
@@ -17,7 +18,8 @@ enum {
     SEARCH_QUEUE = 1024,
     CLERK_QUEUE = 256,
     DRAIN_MS = 10000,
-    FLUSH_MS = 2000, /* for the answers of calls that took longer than that */
+    SPARE_FILES = 256, /* for everything but the clients of the pass-through */
+    FLUSH_MS = 2000,   /* for the answers of calls that took longer than that */
 };
 
 static int processors(void)
@@ -158,6 +160,53 @@ static int open_events(struct daemon *daemon, struct error *err)
     return daemon->events != NULL ? 0 : -1;
 }
 
+/* How each role connects where DATABASE_URL and its name are not enough. */
+static const char *role_url(size_t role)
+{
+    static const char *const variables[PASSTHROUGH_ROLES] = {
+        "TEKUP_ADMIN_DATABASE_URL", "TEKUP_VAULT_DATABASE_URL", "TEKUP_BILLY_DATABASE_URL",
+        "TEKUP_RENOS_DATABASE_URL", "TEKUP_CRM_DATABASE_URL",   "TEKUP_FLOW_DATABASE_URL"};
+    return getenv(variables[role]);
+}
+
+/* What the descriptors of this process allow. */
+static int most_clients(int wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)wanted + SPARE_FILES)
+        return wanted;
+    const int most = limit.rlim_cur > 2 * SPARE_FILES ? (int)limit.rlim_cur - SPARE_FILES
+                                                      : (int)limit.rlim_cur / 2;
+    log_warn("passthrough.clients", "wanted=%d allowed=%d reason=%s", wanted, most,
+             log_quote("the process may have too few open files (ulimit -n)"));
+    return most;
+}
+
+static int open_passthrough(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    if (strcmp(config->passthrough, "off") == 0) return 0;
+    if (listener_open(config->run, PASSTHROUGH_SOCKET, config->passthrough_mode,
+                      config->passthrough_group, &daemon->passthrough_listener, err) != 0)
+        return -1;
+    struct passthrough_options options = {
+        .fd = daemon->passthrough_listener.fd,
+        .conninfo =
+            daemon->cluster != NULL ? cluster_conninfo(daemon->cluster) : config->database_url,
+        .connection_limit = config->connection_limit,
+        .clients = most_clients(config->passthrough_clients),
+        .wait_s = config->wait_timeout,
+        .allow = {config->allow_admin, config->allow_vault, config->allow_billy,
+                  config->allow_renos, config->allow_crm, config->allow_flow},
+        .index_uid = daemon->cluster != NULL ? cluster_user(daemon->cluster) : geteuid(),
+    };
+    for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) options.urls[i] = role_url(i);
+    daemon->passthrough = passthrough_create(&options, err);
+    if (daemon->passthrough == NULL) return -1;
+    log_info("passthrough.listen", "socket=%s", log_quote(daemon->passthrough_listener.path));
+    return 0;
+}
+
 static int open_data(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
@@ -169,11 +218,12 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data,    open_database, open_pipeline, open_follower,
-        open_workers, open_keeper,   open_events,   open_http};
+        open_data,        open_database, open_pipeline, open_follower, open_workers,
+        open_passthrough, open_keeper,   open_events,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
+    daemon->passthrough_listener.fd = -1;
     health_init(&daemon->health);
     index_door_init(&daemon->door);
     mirror_init(&daemon->mirror);
@@ -199,6 +249,7 @@ void daemon_stop(struct daemon *daemon)
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     events_stop(daemon->events);
+    passthrough_stop(daemon->passthrough);
     if (daemon->http != NULL) {
         const int left = http_server_drain(daemon->http, DRAIN_MS);
         if (left > 0) log_warn("http.drain", "unfinished=%d", left);
@@ -210,6 +261,8 @@ void daemon_stop(struct daemon *daemon)
     follower_stop(daemon->follower);
     if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);
     http_server_free(daemon->http);
+    passthrough_free(daemon->passthrough);
+    listener_close(&daemon->passthrough_listener);
     listener_close(&daemon->listener);
     keeper_free(daemon->keeper);
     events_free(daemon->events);

@@ -30,6 +30,7 @@
 struct chores;
 struct follower;
 struct keeper;
+struct passthrough;
 
 struct daemon {
     struct config config; /* as it was at the start, but for what a reload changed (main thread) */
@@ -51,6 +52,8 @@ struct daemon {
     struct index_door door;
     struct keeper *keeper;
     struct events *events;
+    struct listener passthrough_listener;
+    struct passthrough *passthrough; /* NULL with passthrough.listen = off */
     _Atomic(struct syncer *) syncer; /* NULL until the database is there and migrated */
     _Atomic size_t ef;               /* of searches that name none; 0: the index's own */
     void (*failed)(void *arg);       /* called once when it cannot go on */

@@ -1,6 +1,7 @@
 #include "tools/tekupd/keeper.h"
 
 #include "storage/base/log.h"
+#include "storage/passthrough/passthrough.h"
 #include "storage/sources.h"
 #include "tools/tekupd/daemon.h"
 #include "tools/tekupd/follower.h"
@@ -112,6 +113,7 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
     if (schema.applied > 0)
         log_info("database.migrated", "applied=%d version=%d pgvector=%s", schema.applied,
                  schema.version, schema.pgvector ? "yes" : "no");
+    if (daemon->passthrough != NULL) passthrough_begin(daemon->passthrough);
     if (check_backend(daemon, &schema, err) != 0) return -1;
     if (sync_status_recover(daemon->pool, &recovered, err) != 0) return -1;
     if (recovered > 0) log_info("sync.recovered", "interrupted=%zu", recovered);
