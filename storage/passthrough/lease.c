@@ -182,10 +182,14 @@ static int share(const struct passthrough *hub)
     return each > 0 ? each : 1;
 }
 
-/* The role whose first client has waited longest and that may have one more connection. */
+/* The role whose first client has waited longest and that may have one more connection; those that
+ * have less than their share go first, or what find_spare() takes from a role for another one would
+ * be opened for the former again. */
 static struct role *next_in_need(struct passthrough *hub)
 {
     struct role *found = NULL;
+    bool found_has_share = false;
+    const int each = share(hub);
     const double now = hub_now();
     for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) {
         struct role *role = &hub->roles[i];
@@ -196,7 +200,13 @@ static struct role *next_in_need(struct passthrough *hub)
         if (is_opening(hub, role, &opening) &&
             (opening >= waiting_in(role) || role->failed_at != 0))
             continue;
-        if (found == NULL || first->order < TAILQ_FIRST(&found->waiting)->order) found = role;
+        const bool has_share = role->connections >= each;
+        if (found != NULL && has_share && !found_has_share) continue;
+        if (found == NULL || (found_has_share && !has_share) ||
+            first->order < TAILQ_FIRST(&found->waiting)->order) {
+            found = role;
+            found_has_share = has_share;
+        }
     }
     return found;
 }
