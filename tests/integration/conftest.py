@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from daemon import Daemon  # noqa: E402
+from doors import doors, node  # noqa: E402, F401
 from server import Server  # noqa: E402
 
 LOG_SHOWN = 20000
