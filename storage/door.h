@@ -3,8 +3,8 @@
  * (storage/migrations/0010_match_documents.sql).
  *
  * The function runs in the backends of PostgreSQL and asks a daemon over its socket, by the dblink
- * extension. Where to, and with which secret, it reads in tekupdb."Door", where each daemon writes a
- * row of its own.
+ * extension. Where to, and with which secret, it reads in tekupdb."Door", where each daemon writes
+ * a row of its own.
  */
 #ifndef STORAGE_DOOR_H
 #define STORAGE_DOOR_H
@@ -37,10 +37,11 @@ struct door {
     const char *run;    /* the directory of the daemon's sockets */
     const char *secret; /* as of door_make_secret */
     const char *model;  /* the embedding model of its searches */
-    bool answers;       /* it has an index to search in */
+    bool answers;       /* it has an index, and a socket to ask it by */
 };
 
-/* Writes the daemon's row, or writes it anew, and removes those that nobody has written for a day. */
+/* Writes the daemon's row, or writes it anew, and removes those that nobody has written for a day.
+ */
 int door_open(struct pool *pool, const struct door *door, struct error *err);
 
 /* The row's life: it has to be written anew within that. */

@@ -24,12 +24,14 @@ static void put_base64(struct buffer *out, const unsigned char *bytes, size_t le
                              left > 1 ? digits[group >> 6 & 63] : '=',
                              left > 2 ? digits[group & 63] : '='};
         buffer_append(out, text, 4);
+        if (i / 3 % 19 == 18) buffer_append(out, "\n", 1); /* as PostgreSQL's encode */
     }
 }
 
 static void fill(float vector[EMBEDDING_DIM])
 {
-    for (int i = 0; i < EMBEDDING_DIM; i++) vector[i] = (float)sin(i) * (i % 7 == 0 ? -3.5F : 1e-3F);
+    for (int i = 0; i < EMBEDDING_DIM; i++)
+        vector[i] = (float)sin(i) * (i % 7 == 0 ? -3.5F : 1e-3F);
 }
 
 /* The request "before", with the vector in the format as its last word. */

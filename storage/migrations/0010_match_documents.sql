@@ -18,7 +18,7 @@ CREATE TABLE tekupdb."Door" (
     "secret" text NOT NULL,
     "identity" text NOT NULL,          -- of the database's feed, as tekupdb.feed_identity() gives it
     "model" text NOT NULL,             -- the embedding model of its searches
-    "answers" boolean NOT NULL,        -- whether it has an index (search.backend = index)
+    "answers" boolean NOT NULL,        -- whether it has an index, and a socket to ask it by
     "writtenAt" timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY ("host", "run")
 );
@@ -80,7 +80,7 @@ BEGIN
         request := 'SEARCH ' || door."secret" || ' ' || wanted || ' ' || threshold
             || ' ' || coalesce('=' || encode(convert_to(in_source, 'UTF8'), 'hex'), '-')
             || ' ' || coalesce('=' || encode(convert_to(in_repository, 'UTF8'), 'hex'), '-')
-            || ' ' || translate(encode(query, 'base64'), E'\n', '');
+            || ' ' || encode(query, 'base64');
         FOR attempt IN 1..2 LOOP
             IF NOT coalesce(connection = ANY (@dblink@.dblink_get_connections()), false) THEN
                 attempt := 2;
@@ -147,14 +147,16 @@ $template$;
 
     -- The documents of an answer of the index. STABLE, so that everything in it is as of the moment
     -- of the call, which is after the answer: all that the daemon has seen is seen here. SQLSTATE
-    -- TK001: more has to be asked for. TK002: too much has changed.
+    -- TK001: more has to be asked for. TK002: too much has changed. What is looked for in the feed is
+    -- next to nothing, wherever the table's statistics stand: by its index, not by a scan.
     match_hits CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.match_hits(query @type@, threshold double precision, wanted integer,
     in_source text, in_repository text, of_model text, applied pg_snapshot, asked integer,
     documents text[], similarities double precision[])
 RETURNS TABLE (id text, source text, repository text, path text, content text, metadata jsonb, sha text,
     similarity double precision)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SET enable_bitmapscan = off SET jit = off AS $body$
 #variable_conflict use_column
 DECLARE
     changed text[];
@@ -170,7 +172,7 @@ BEGIN
          WHERE f."xid" = ANY (ARRAY(SELECT pg_snapshot_xip(applied))))
         LIMIT 2001) AS c WHERE c."object" IN ('d', 'e');
     IF everything OR changes > 2000
-        OR (SELECT f."trimmed" > pg_snapshot_xmin(applied) FROM tekupdb."Feed" f)
+        OR (SELECT f."trimmed" > pg_snapshot_xmin(applied) FROM tekupdb."Feed" f WHERE f."only")
         OR pg_snapshot_xmax(applied) > pg_snapshot_xmax(pg_current_snapshot()) THEN
         RAISE SQLSTATE 'TK002';
     END IF;
@@ -179,7 +181,7 @@ BEGIN
         SELECT d."id", d."source", d."repository", d."path", d."content", d."metadata", d."sha", h.similarity
         FROM unnest(documents, similarities) AS h (document, similarity)
             JOIN vault."VaultDocument" d ON d."id" = h.document
-        ORDER BY h.similarity DESC, d."id";
+        ORDER BY h.similarity DESC, d."id" LIMIT wanted;
         RETURN;
     END IF;
     SELECT count(*) INTO dropped FROM unnest(documents) AS h (document) WHERE h.document = ANY (changed);

@@ -193,6 +193,7 @@ struct client {
     size_t held_length, held_room;
     size_t dropping; /* bytes of a message that are to be dropped */
 
+    bool password_wanted;              /* it was asked for that of PASSTHROUGH_INDEX */
     struct passthrough_answer *answer; /* that is out, of PASSTHROUGH_INDEX */
     bool skipping;                     /* until the next Sync, after an error */
     int pins;                          /* a bit for each reason */

@@ -28,7 +28,8 @@ struct passthrough;
 /* ---- Queries that this process answers ----
  *
  * A client that names PASSTHROUGH_INDEX as its database is not relayed: the text of each simple
- * Query is given to a function. Only root, the daemon's own user and `index_uid` may. */
+ * Query is given to a function. Whoever knows the password may, whatever user he is and calls
+ * himself; where there is none, root, the daemon's own user and `index_uid` may. */
 
 struct passthrough_answer;
 
@@ -70,6 +71,8 @@ struct passthrough_options {
     const char *urls[PASSTHROUGH_ROLES];
     uid_t index_uid; /* who may ask PASSTHROUGH_INDEX beside root and the daemon's own user */
     passthrough_query *query;
+    /* Whether this is the password of PASSTHROUGH_INDEX, on the pass-through's thread; or NULL. */
+    bool (*password)(void *arg, const char *password);
     void *arg;
 };
 

@@ -164,17 +164,13 @@ static void log_in(struct client *client, struct startup *startup)
     if (!welcome_at_once(client)) lease_request(client);
 }
 
-static void enter_index(struct client *client, const char *user)
+static void enter_index(struct client *client)
 {
     static const struct {
         const char *name, *value;
     } said[] = {{"server_version", "15.0 (tekupdb)"}, {"server_encoding", "UTF8"},
                 {"client_encoding", "UTF8"},          {"DateStyle", "ISO, MDY"},
                 {"integer_datetimes", "on"},          {"standard_conforming_strings", "on"}};
-    if (!identity_may(&client->hub->index_allowed, &client->peer, client->channel.fd)) {
-        refuse_peer(client, user);
-        return;
-    }
     struct parameters parameters = {0};
     struct buffer out = {0};
     for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++)
@@ -186,6 +182,55 @@ static void enter_index(struct client *client, const char *user)
     client_send(client, &out);
     buffer_free(&out);
     parameters_free(&parameters);
+}
+
+static void ask_password(struct client *client)
+{
+    struct buffer out = {0};
+    const size_t at = wire_begin(&out, 'R');
+    wire_put32(&out, 3); /* in clear text: the socket is the system's own */
+    wire_end(&out, at);
+    client->password_wanted = true;
+    client_send(client, &out);
+    buffer_free(&out);
+}
+
+static void start_index(struct client *client, const char *user)
+{
+    struct passthrough *hub = client->hub;
+    if (hub->options.password != NULL)
+        ask_password(client);
+    else if (identity_may(&hub->index_allowed, &client->peer, client->channel.fd))
+        enter_index(client);
+    else
+        refuse_peer(client, user);
+}
+
+/* Returns how much was used: nothing as long as the message is not whole. */
+static size_t read_password(struct client *client, const char *data, size_t length)
+{
+    enum { PASSWORD_MOST = 1000 };
+    struct passthrough *hub = client->hub;
+    struct wire_message message;
+    const enum wire_result result = wire_peek(data, length, false, &message);
+    if (result == WIRE_INCOMPLETE) return 0;
+    if (result == WIRE_WRONG || message.type != 'p' || message.size > PASSWORD_MOST) {
+        COUNT_REFUSED(hub);
+        client_fail(client, "08P01", "expected password response");
+        return 0;
+    }
+    if (message.have < message.size - WIRE_HEADER) return 0;
+    if (message.have == 0 ||
+        memchr(message.body, '\0', message.have) != message.body + message.have - 1 ||
+        !hub->options.password(hub->options.arg, message.body)) {
+        COUNT_REFUSED(hub);
+        client_fail(client, "28P01", "password authentication failed for \"%s\"",
+                    PASSTHROUGH_INDEX);
+        return 0;
+    }
+    client->password_wanted = false;
+    enter_index(client);
+    return message.size;
 }
 
 static void start(struct client *client, uint32_t version, const char *body, size_t length)
@@ -203,7 +248,7 @@ static void start(struct client *client, uint32_t version, const char *body, siz
         struct role *role = find_role(hub, startup.user);
         negotiate(client, version, body, length, &startup);
         if (strcmp(database, PASSTHROUGH_INDEX) == 0 && hub->options.query != NULL) {
-            enter_index(client, startup.user);
+            start_index(client, startup.user);
         } else if (role == NULL ||
                    !identity_may(&role->allowed, &client->peer, client->channel.fd)) {
             refuse_peer(client, startup.user);
@@ -262,6 +307,12 @@ size_t startup_read(struct client *client, const char *data, size_t length)
     while (client->state == CLIENT_STARTING && !client->closed) {
         size_t size;
         uint32_t code;
+        if (client->password_wanted) {
+            size = read_password(client, data + used, length - used);
+            used += size;
+            if (size == 0) break;
+            continue;
+        }
         const enum wire_result result = wire_peek_startup(data + used, length - used, &size, &code);
         if (result == WIRE_INCOMPLETE) break;
         if (result == WIRE_WRONG) {

@@ -5,6 +5,7 @@
 #include "tools/tekupd/api.h"
 #include "tools/tekupd/chores.h"
 #include "tools/tekupd/follower.h"
+#include "tools/tekupd/index_session.h"
 #include "tools/tekupd/keeper.h"
 
 #include <stdio.h>
@@ -198,7 +199,9 @@ static int open_passthrough(struct daemon *daemon, struct error *err)
         .wait_s = config->wait_timeout,
         .allow = {config->allow_admin, config->allow_vault, config->allow_billy,
                   config->allow_renos, config->allow_crm, config->allow_flow},
-        .index_uid = daemon->cluster != NULL ? cluster_user(daemon->cluster) : geteuid(),
+        .query = index_session_query,
+        .password = index_session_password,
+        .arg = daemon,
     };
     for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) options.urls[i] = role_url(i);
     daemon->passthrough = passthrough_create(&options, err);
@@ -225,7 +228,7 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
     daemon->listener.fd = -1;
     daemon->passthrough_listener.fd = -1;
     health_init(&daemon->health);
-    index_door_init(&daemon->door);
+    index_door_init(&daemon->index_door);
     mirror_init(&daemon->mirror);
     raise_descriptor_limit();
     log_info("daemon.start", "version=%s pid=%ld run=%s data=%s config=%s", TEKUP_VERSION,
@@ -277,7 +280,7 @@ void daemon_stop(struct daemon *daemon)
         log_error("cluster.stop", "error=%s", log_quote(err.message));
     datadir_close(&daemon->datadir);
     health_destroy(&daemon->health);
-    index_door_destroy(&daemon->door);
+    index_door_destroy(&daemon->index_door);
     log_info("daemon.stopped", "pid=%ld", (long)getpid());
 }
 

@@ -49,7 +49,7 @@ struct daemon {
     struct listener listener;
     struct http_server *http;
     struct health health;
-    struct index_door door;
+    struct index_door index_door;
     struct keeper *keeper;
     struct events *events;
     struct listener passthrough_listener;

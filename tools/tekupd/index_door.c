@@ -39,20 +39,20 @@ static int change_secret(struct index_door *door, const char *identity, struct e
 
 static int write_row(struct daemon *daemon, struct error *err)
 {
-    struct index_door *door = &daemon->door;
+    struct index_door *door = &daemon->index_door;
     char identity[FEED_IDENTITY_SIZE];
     if (door_identify(daemon->pool, identity, err) != 0) return -1;
     if (strcmp(identity, door->identity) != 0 && change_secret(door, identity, err) != 0) return -1;
     const struct door row = {.run = daemon->config.run,
                              .secret = door->secret,
                              .model = embedder_model(daemon->embedder),
-                             .answers = daemon->follower != NULL};
+                             .answers = daemon->follower != NULL && daemon->passthrough != NULL};
     return door_open(daemon->pool, &row, err);
 }
 
 void index_door_keep(struct daemon *daemon, bool doubtful)
 {
-    struct index_door *door = &daemon->door;
+    struct index_door *door = &daemon->index_door;
     struct error err = {0};
     if (!doubtful && door->written_s > 0 && now_s() - door->written_s < AGAIN_S) return;
     door->written_s = 0;
@@ -66,7 +66,7 @@ void index_door_keep(struct daemon *daemon, bool doubtful)
 void index_door_leave(struct daemon *daemon)
 {
     struct error err = {0};
-    if (daemon->door.written_s > 0 && door_close(daemon->pool, daemon->config.run, &err) != 0)
+    if (daemon->index_door.written_s > 0 && door_close(daemon->pool, daemon->config.run, &err) != 0)
         log_info("index.door", "error=%s", log_quote(err.message));
 }
 

@@ -25,9 +25,9 @@ struct index_door {
 void index_door_init(struct index_door *door);
 void index_door_destroy(struct index_door *door);
 
-/* Sees to it that the database has the row: after a connection was lost (`doubtful`), and every hour.
- * Another database than the one before gets another secret, so that no backend of the old one is
- * answered any more. A failure is logged, and made good at the next call. */
+/* Sees to it that the database has the row: after a connection was lost (`doubtful`), and every
+ * hour. Another database than the one before gets another secret, so that no backend of the old one
+ * is answered any more. A failure is logged, and made good at the next call. */
 void index_door_keep(struct daemon *daemon, bool doubtful);
 
 /* Takes the row out, if that can be done at once. */

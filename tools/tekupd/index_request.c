@@ -41,8 +41,7 @@ static bool copy_word(const char *word, size_t length, char *out, size_t size)
 static int read_limit(const char *word, size_t length, size_t *limit, struct error *err)
 {
     char number[16], *end;
-    if (!copy_word(word, length, number, sizeof(number)) ||
-        strspn(number, "0123456789") != length)
+    if (!copy_word(word, length, number, sizeof(number)) || strspn(number, "0123456789") != length)
         return malformed(err);
     *limit = strtoul(number, &end, 10);
     if (*limit < 1 || *limit > INDEX_LIMIT_MOST)
@@ -101,28 +100,30 @@ static int read_vector(const char *word, size_t length, float vector[EMBEDDING_D
                        struct error *err)
 {
     char bytes[VECTOR_BYTES_MOST + 3];
+    const char *end = word + length;
     size_t count = 0, digits = 0;
     uint32_t group = 0;
-    if (length % 4 != 0) return malformed(err);
-    if (length / 4 * 3 > sizeof(bytes))
-        return error_set(err, ERR_INVALID, "embedding", "the embedding has not %d dimensions",
-                         EMBEDDING_DIM);
-    while (digits < length && word[digits] != '=') {
-        const int value = base64_value(word[digits]);
+    for (; word < end && *word != '='; word++) {
+        const int value = base64_value(*word);
+        if (*word == '\n') continue; /* PostgreSQL breaks the lines */
         if (value < 0) return malformed(err);
         group = group << 6 | (uint32_t)value;
         if (++digits % 4 != 0) continue;
+        if (count + 3 > sizeof(bytes))
+            return error_set(err, ERR_INVALID, "embedding", "the embedding has not %d dimensions",
+                             EMBEDDING_DIM);
         bytes[count++] = (char)(group >> 16);
         bytes[count++] = (char)(group >> 8);
         bytes[count++] = (char)group;
     }
     /* Two or three digits are left of a group that '=' fills up. */
-    if (digits % 4 == 2 && length - digits == 2 && word[digits + 1] == '=') {
+    const ptrdiff_t filling = end - word;
+    if (digits % 4 == 2 && filling == 2 && word[1] == '=' && count < sizeof(bytes)) {
         bytes[count++] = (char)(group >> 4);
-    } else if (digits % 4 == 3 && length - digits == 1) {
+    } else if (digits % 4 == 3 && filling == 1 && count + 1 < sizeof(bytes)) {
         bytes[count++] = (char)(group >> 10);
         bytes[count++] = (char)(group >> 2);
-    } else if (digits != length) {
+    } else if (digits % 4 != 0 || filling != 0) {
         return malformed(err);
     }
     if (embedding_decode(bytes, count, vector) != 0)
@@ -142,7 +143,8 @@ int index_request_read(const char *text, struct index_request *out, struct error
     memset(out, 0, offsetof(struct index_request, vector));
     for (int i = 0; i < WORDS; i++)
         if (!next_word(&text, &words[i], &lengths[i])) return malformed(err);
-    if (*text != '\0' || text[-1] == ' ' || lengths[VERB] != 6 || memcmp(words[VERB], "SEARCH", 6) != 0)
+    if (*text != '\0' || text[-1] == ' ' || lengths[VERB] != 6 ||
+        memcmp(words[VERB], "SEARCH", 6) != 0)
         return malformed(err);
     if (!copy_word(words[SECRET], lengths[SECRET], out->secret, sizeof(out->secret)))
         return malformed(err);

@@ -3,8 +3,8 @@
  *
  *   SEARCH secret limit threshold source repository embedding
  *
- * source and repository are '-' for any, or '=' and the hexadecimal digits of the text; embedding is
- * the base64 of the vector in PostgreSQL's binary format, that of real[] or that of pgvector.
+ * source and repository are '-' for any, or '=' and the hexadecimal digits of the text; embedding
+ * is the base64 of the vector in PostgreSQL's binary format, that of real[] or that of pgvector.
  */
 #ifndef TEKUPD_INDEX_REQUEST_H
 #define TEKUPD_INDEX_REQUEST_H
