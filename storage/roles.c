@@ -136,6 +136,12 @@ static int allow_database(PGconn *conn, struct error *err)
                   role_names[i], "GRANT CONNECT ON DATABASE",
                   "TO tekup_vault, tekup_billy, tekup_renos, tekup_crm, tekup_flow", err) != 0)
             return -1;
+        /* Tables of a session's own, which PostgreSQL allows everybody where nobody has revoked it.
+         */
+        if (ask(conn, "SELECT has_database_privilege($1, current_database(), 'TEMPORARY')",
+                role_names[i], NULL) == 0)
+            run_named(conn, "GRANT TEMPORARY ON DATABASE", PQdb(conn),
+                      "TO tekup_vault, tekup_billy, tekup_renos, tekup_crm, tekup_flow", NULL);
     }
     return 0;
 }

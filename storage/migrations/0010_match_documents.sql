@@ -62,20 +62,22 @@ EXCEPTION WHEN OTHERS THEN
 END $body$
 $template$;
 
-    -- Asks a daemon. "position" is NULL where none has answered. dblink is told not to fail (its
-    -- message is a notice then), so that the usual call needs no subtransaction.
+    -- Asks a daemon. "position" is NULL where none has answered.
     ask_index CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.ask_index(query bytea, threshold double precision, wanted integer,
     in_source text, in_repository text, OUT "position" pg_snapshot, OUT model text,
     OUT documents text[], OUT similarities double precision[])
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = error AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $body$
 DECLARE
     door tekupdb."Door";
     connection text;
     request text;
-    state text;
+    connected text[];
 BEGIN
-    FOR door IN SELECT * FROM tekupdb."Door" d WHERE d."answers" ORDER BY d."writtenAt" DESC LIMIT 8 LOOP
+    connected := coalesce(@dblink@.dblink_get_connections(), '{}');
+    -- The daemon that was asked before is asked first.
+    FOR door IN SELECT * FROM tekupdb."Door" d WHERE d."answers"
+        ORDER BY 'tekupdb ' || left(d."secret", 8) = ANY (connected) DESC, d."writtenAt" DESC LIMIT 8 LOOP
         connection := 'tekupdb ' || left(door."secret", 8);
         request := 'SEARCH ' || door."secret" || ' ' || wanted || ' ' || threshold
             || ' ' || coalesce('=' || encode(convert_to(in_source, 'UTF8'), 'hex'), '-')
@@ -86,20 +88,22 @@ BEGIN
                 attempt := 2;
                 EXIT WHEN NOT tekupdb.open_door(connection, door);
             END IF;
-            -- The first row says how it went, the others are documents.
-            SELECT max(r.state), max(r.document) FILTER (WHERE r.state = 'FOUND'),
-                   coalesce(array_agg(r.document) FILTER (WHERE r.state IS NULL), '{}'),
-                   coalesce(array_agg(r.similarity) FILTER (WHERE r.state IS NULL), '{}')
-            INTO state, "position", documents, similarities
-            FROM @dblink@.dblink(connection, request, false)
-                AS r (state text, document text, similarity double precision);
-            model := door."model";
-            IF state IS NOT NULL THEN
+            BEGIN
+                -- The first row says how it went, the others are documents.
+                SELECT max(r.document) FILTER (WHERE r.state = 'FOUND'),
+                       coalesce(array_agg(r.document) FILTER (WHERE r.state IS NULL), '{}'),
+                       coalesce(array_agg(r.similarity) FILTER (WHERE r.state IS NULL), '{}')
+                INTO "position", documents, similarities
+                FROM @dblink@.dblink(connection, request)
+                    AS r (state text, document text, similarity double precision);
+                model := door."model";
                 EXIT;
-            END IF;
-            -- The daemon at the other end is gone; another may be there.
-            PERFORM @dblink@.dblink_disconnect(connection);
-            EXIT WHEN attempt = 2;
+            EXCEPTION WHEN OTHERS THEN
+                -- The daemon at the other end is gone; another may be there.
+                "position" := NULL;
+                PERFORM @dblink@.dblink_disconnect(connection);
+                EXIT WHEN attempt = 2;
+            END;
         END LOOP;
         EXIT WHEN "position" IS NOT NULL;
     END LOOP;
@@ -166,11 +170,12 @@ DECLARE
 BEGIN
     -- What a snapshot did not see is what began after it, and what it saw running.
     SELECT array_agg(c."id"), count(*), bool_or(c."id" IS NULL) INTO changed, changes, everything FROM (
-        (SELECT f."id", f."object" FROM tekupdb."Change" f WHERE f."xid" >= pg_snapshot_xmax(applied)
-         UNION ALL
-         SELECT f."id", f."object" FROM tekupdb."Change" f
-         WHERE f."xid" = ANY (ARRAY(SELECT pg_snapshot_xip(applied))))
-        LIMIT 2001) AS c WHERE c."object" IN ('d', 'e');
+        SELECT f."id" FROM tekupdb."Change" f
+        WHERE f."xid" >= pg_snapshot_xmax(applied) AND f."object" IN ('d', 'e')
+        UNION ALL
+        SELECT f."id" FROM tekupdb."Change" f
+        WHERE f."xid" = ANY (ARRAY(SELECT pg_snapshot_xip(applied))) AND f."object" IN ('d', 'e')
+        LIMIT 2001) AS c;
     IF everything OR changes > 2000
         OR (SELECT f."trimmed" > pg_snapshot_xmin(applied) FROM tekupdb."Feed" f WHERE f."only")
         OR pg_snapshot_xmax(applied) > pg_snapshot_xmax(pg_current_snapshot()) THEN

@@ -6,6 +6,8 @@ Debian 13 of its own (tests/with-pgvector), where that can be made."""
 
 import pathlib
 import shutil
+import socket
+import struct
 import subprocess
 import threading
 
@@ -135,6 +137,15 @@ def vault(request):
         daemon.clean_up()
         if inside:
             shutil.rmtree(inside, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def close_connections(request):
+    yield
+    if "vault" in request.fixturenames:
+        vault = request.getfixturevalue("vault")
+        while vault.open:
+            vault.open.pop().close()
 
 
 @pytest.fixture
@@ -447,9 +458,6 @@ def test_who_may_call_it(vault):
 def test_nothing_of_the_callers_is_called(vault):
     """SECURITY DEFINER: what the caller defines must not run with the owner's rights."""
     with vault.connect().cursor() as cursor:
-        cursor.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
-        if not cursor.fetchone()[0]:
-            pytest.skip("the role may not make temporary objects here")
         cursor.execute("CREATE FUNCTION pg_temp.unnest(text[]) RETURNS SETOF text LANGUAGE sql AS"
                        " $$ SELECT 'taken'::text $$")
         cursor.execute('CREATE TEMP TABLE "VaultDocument" (id text)')
@@ -466,6 +474,80 @@ def test_the_daemons_secret_is_nobodys(vault):
                               "SELECT tekupdb.dblink_connect('x', 'dbname=postgres')"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     cursor.execute(statement)
+
+
+def ask_index(vault, request=None, password=None, **options):
+    """What the daemon's own database says to a client that is no backend of PostgreSQL."""
+    admin = vault.connect("tekup_admin").cursor()
+    admin.execute('SELECT secret FROM tekupdb."Door"')
+    secret = admin.fetchone()[0]
+    connection = psycopg2.connect(host=str(vault.daemon.run), dbname="tekupdb_index", user="anybody",
+                                  password=secret if password is None else password, **options)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(request.replace("SECRET", secret))
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def test_who_may_ask_the_index(vault):
+    assert ask_index(vault, "SEARCH SECRET 1 0 - - AAAA") == [
+        ("INVALID", "the embedding has not 1536 dimensions", None)]
+    for password in ("x", "wrong" * 300, "0" * 32):
+        with pytest.raises(psycopg2.OperationalError):
+            ask_index(vault, "SEARCH SECRET 1 0 - - AAAA", password=password)
+    with pytest.raises(psycopg2.OperationalError):
+        ask_index(vault, "", password="")
+    with pytest.raises(errors.InvalidPassword):
+        ask_index(vault, "SEARCH another 1 0 - - AAAA")
+    for request in ("SELECT 1", "SEARCH", "SEARCH SECRET 0 0 - - AAAA", "SEARCH SECRET 1 0 - - A", ";"):
+        with pytest.raises(errors.SyntaxError):
+            ask_index(vault, request)
+    login = struct.pack("!i", 196608) + b"user\0x\0database\0tekupdb_index\0\0"
+    for garbage in (b"", b"p", b"p\0\0\0\4", b"p\x7f\xff\xff\xff", b"p\0\0\0\1", b"Q\0\0\0\6x\0", b"p\0\0\0\6xx",
+                    b"\xff" * 5000, b"p\0\0\0\6x\0" * 50):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{vault.daemon.run}/.s.PGSQL.5432")
+            client.sendall(struct.pack("!i", len(login) + 4) + login + garbage)
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(30)
+            answer = b""
+            try:
+                while more := client.recv(65536):
+                    answer += more
+            except ConnectionResetError:
+                pass
+            assert b"Z\0\0\0\5I" not in answer, "it is not let in"
+    with vault.connect().cursor() as cursor:
+        assert vault.paths(cursor, count=3) == BEST[:3]
+
+
+def test_through_the_daemons_socket(vault):
+    """More clients than server connections, each of which asks the same daemon."""
+    failures = []
+    database = vault.daemon.sql("SELECT current_database()")[0][0]
+
+    def work(number):
+        try:
+            connection = psycopg2.connect(host=str(vault.daemon.run), user="tekup_vault", dbname=database)
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for _ in range(10):
+                    assert vault.paths(cursor, vector=vector_of(number), count=1) == [f"{number:03}"]
+            connection.close()
+        except BaseException as failure:
+            failures.append(failure)
+
+    with vault.asked() as asked:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(25)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures, failures
+    assert asked.index
 
 
 # ---- The index away (these restart the daemon, and come last) ----

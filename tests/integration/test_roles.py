@@ -125,9 +125,9 @@ def test_rights_on_schemas_and_the_database(daemon):
                          for schema in (service, "shared", "public")}
     rows = daemon.sql(
         "SELECT r.service, d.datname, p.name FROM unnest(%s) r (service), pg_database d,"
-        " unnest(ARRAY['CONNECT', 'CREATE']) p (name) WHERE d.datname = current_database()"
+        " unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p (name) WHERE d.datname = current_database()"
         " AND has_database_privilege('tekup_' || r.service, d.oid, p.name)", SERVICES)
-    assert set(rows) == {(service, "tekup_db", "CONNECT") for service in SERVICES}
+    assert set(rows) == {(service, "tekup_db", right) for service in SERVICES for right in ("CONNECT", "TEMPORARY")}
 
 
 def test_rights_on_sequences(daemon):
