@@ -152,18 +152,20 @@ static void promise_next(struct steps *steps, size_t at)
     steps->promised = next < end ? items[next].slot : NO_SLOT;
 }
 
-/* Takes note of those neighbours of an expanded node whose guesses are good enough. */
-static void consider_group(struct steps *steps, uint32_t owner, const struct link_group *group,
+/* Takes note of those neighbours of an expanded node whose guesses are good enough: most of them
+ * are known from another node already. */
+static void consider_group(struct steps *steps, const struct link_group *group,
                            const float guesses[LINKS_GROUP], uint32_t length)
 {
     const struct store *store = steps->graph->store;
     struct candidate good[LINKS_GROUP];
     uint32_t count = 0;
-    const float floor = floor_of_walk(steps);
-    for (uint32_t i = 0; i < length; i++) {
-        if (!(guesses[i] > floor)) continue;
+    uint32_t left = steps->graph->coder->kernels->above(guesses, floor_of_walk(steps));
+    if (length < LINKS_GROUP) left &= (UINT32_C(1) << length) - 1;
+    for (; left != 0; left &= left - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(left);
         const uint32_t slot = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
-        if (slot == owner) continue;
+        if (tk_visited_has(&steps->session->visited, slot)) continue;
         good[count++] = (struct candidate){guesses[i], slot};
         if (!steps->walk->filter) continue;
         __builtin_prefetch(tk_store_spot(store, slot));
@@ -195,7 +197,7 @@ static void expand(struct steps *steps, size_t at)
         const uint32_t left = list->count - g * LINKS_GROUP;
         float guesses[LINKS_GROUP];
         tk_links_guess(graph->coder, query, group, similarity, guesses, ahead);
-        consider_group(steps, slot, group, guesses, left < LINKS_GROUP ? left : LINKS_GROUP);
+        consider_group(steps, group, guesses, left < LINKS_GROUP ? left : LINKS_GROUP);
     }
 }
 

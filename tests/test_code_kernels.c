@@ -234,6 +234,21 @@ Test(code_kernels, the_largest_magnitude_is_found_wherever_it_is)
     free(x);
 }
 
+Test(code_kernels, those_above_a_floor_are_marked)
+{
+    const float special[] = {0, -0.f, INFINITY, -INFINITY, NAN, 0.5f};
+    float x[32];
+    for (int round = 0; round < 2000; round++) {
+        for (int i = 0; i < 32; i++)
+            x[i] = draw() % 8 == 0 ? special[draw() % 6] : (float)(draw() % 5) / 4 - 0.5f;
+        const float floor = round % 4 == 0 ? special[draw() % 6] : x[draw() % 32];
+        uint32_t expected = 0;
+        for (int i = 0; i < 32; i++)
+            if (x[i] > floor) expected |= UINT32_C(1) << i;
+        EACH_KERNEL cr_assert_eq(k->above(x, floor), expected, "%s %d", k->name, round);
+    }
+}
+
 Test(code_kernels, rounding_goes_to_the_nearest_whole_number)
 {
     float *x = malloc(MOST * sizeof(float));

@@ -210,6 +210,17 @@ TARGET static float largest(const float *x, size_t n)
     return most_of(most);
 }
 
+TARGET static uint32_t above(const float x[32], float floor)
+{
+    const __m256 least = _mm256_set1_ps(floor);
+    uint32_t mask = 0;
+    for (int i = 0; i < 32; i += 8) {
+        const __m256 greater = _mm256_cmp_ps(_mm256_loadu_ps(x + i), least, _CMP_GT_OQ);
+        mask |= (uint32_t)_mm256_movemask_ps(greater) << i;
+    }
+    return mask;
+}
+
 TARGET static void round_to(const float *x, float by, size_t n, int16_t *out)
 {
     const __m256 factor = _mm256_set1_ps(by);
@@ -345,6 +356,7 @@ const struct kernels tk_kernels_avx2 = {.name = "avx2",
                                         .flip = flip,
                                         .hadamard = hadamard,
                                         .largest = largest,
+                                        .above = above,
                                         .round = round_to,
                                         .dot_codes = dot_codes,
                                         .dot_query = dot_query,

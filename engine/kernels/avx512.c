@@ -123,6 +123,14 @@ TARGET static float largest(const float *x, size_t n)
     return _mm512_reduce_max_ps(most);
 }
 
+TARGET static uint32_t above(const float x[32], float floor)
+{
+    const __m512 least = _mm512_set1_ps(floor);
+    const uint32_t low = _mm512_cmp_ps_mask(_mm512_loadu_ps(x), least, _CMP_GT_OQ);
+    const uint32_t high = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + 16), least, _CMP_GT_OQ);
+    return low | high << 16;
+}
+
 TARGET static void round_to(const float *x, float by, size_t n, int16_t *out)
 {
     const __m512 factor = _mm512_set1_ps(by);
@@ -315,6 +323,7 @@ const struct kernels tk_kernels_avx512 = {.name = "avx512",
                                           .flip = flip,
                                           .hadamard = hadamard,
                                           .largest = largest,
+                                          .above = above,
                                           .round = round_to,
                                           .dot_codes = dot_codes,
                                           .dot_query = dot_query,

@@ -68,6 +68,9 @@ struct kernels {
                  const void *ahead);
     bool interleaved;
 
+    /* Which of 32 floats are greater than `floor`: bit i stands for x[i]. */
+    uint32_t (*above)(const float x[32], float floor);
+
     /* The signs of other - own, where each is its codes times its scale: bit i of signs says that
      * component i is not negative. Sums of the components' magnitudes, of their squares, and of
      * own's components with those signs go to sums[0], [1] and [2]. */

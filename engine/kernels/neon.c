@@ -125,6 +125,17 @@ KERNEL static float largest(const float *x, size_t n)
     return vmaxvq_f32(most);
 }
 
+KERNEL static uint32_t above(const float x[32], float floor)
+{
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    const uint32x4_t each = vld1q_u32(bits);
+    const float32x4_t least = vdupq_n_f32(floor);
+    uint32_t mask = 0;
+    for (int i = 0; i < 32; i += 4)
+        mask |= vaddvq_u32(vandq_u32(vcgtq_f32(vld1q_f32(x + i), least), each)) << i;
+    return mask;
+}
+
 KERNEL static void round_to(const float *x, float by, size_t n, int16_t *out)
 {
     for (size_t i = 0; i < n; i += 8) {
@@ -294,6 +305,7 @@ const struct kernels tk_kernels_neon = {.name = "neon",
                                         .flip = flip,
                                         .hadamard = hadamard,
                                         .largest = largest,
+                                        .above = above,
                                         .round = round_to,
                                         .dot_codes = dot_codes,
                                         .dot_query = dot_query,

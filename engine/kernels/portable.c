@@ -87,6 +87,13 @@ KERNEL static float largest(const float *x, size_t n)
     return most;
 }
 
+KERNEL static uint32_t above(const float x[32], float floor)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < 32; i++) mask |= (uint32_t)(x[i] > floor) << i;
+    return mask;
+}
+
 KERNEL static void round_to(const float *x, float by, size_t n, int16_t *out)
 {
     for (size_t i = 0; i < n; i++) out[i] = (int16_t)lrintf(x[i] * by);
@@ -196,6 +203,7 @@ const struct kernels tk_kernels_portable = {.name = "portable",
                                             .flip = flip,
                                             .hadamard = hadamard,
                                             .largest = largest,
+                                            .above = above,
                                             .round = round_to,
                                             .dot_codes = dot_codes,
                                             .dot_query = dot_query,
