@@ -12,6 +12,7 @@
 
 #include "engine/entries.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +21,9 @@
 #define LOOK_AHEAD 3
 /* Steps on which a walk goes wherever looks best. */
 #define STEEP_STEPS 4
+/* Lines of the list that comes next that are asked for at each neighbour that is looked at: few, so
+ * that there are free buffers for them. */
+#define LINES_EACH 3
 /* Candidates that a walk with a filter may have waiting. */
 #define FILTERED_KEEP 1024
 /* After so many expansions a walk with a filter has seen enough nodes to judge by how many it will
@@ -95,6 +99,16 @@ static float floor_of_walk(const struct steps *steps)
     return floor_of(&steps->session->best, steps->keep);
 }
 
+/* Lets the candidates go before which a walk with a filter will end in any case: they would only
+ * have to be moved about. */
+static void drop_hopeless(struct steps *steps)
+{
+    struct queue *best = &steps->session->best;
+    const float floor = floor_of(&steps->session->accepted, steps->walk->width);
+    while (best->count > 0 && best->items[best->count - 1].similarity <= floor) best->count--;
+    if (steps->next > best->count) steps->next = best->count;
+}
+
 /* Asks the filter about a candidate. Returns whether it is to be expanded at all: a walk with a
  * filter ends at what is no better than those it has accepted. */
 static bool is_on_the_way(struct steps *steps, struct candidate candidate)
@@ -103,7 +117,8 @@ static bool is_on_the_way(struct steps *steps, struct candidate candidate)
     steps->seen++;
     if (accepts(steps, candidate.slot)) {
         steps->passed++;
-        tk_queue_insert(accepted, steps->walk->keep, candidate);
+        if (tk_queue_insert(accepted, steps->walk->keep, candidate) < steps->walk->width)
+            drop_hopeless(steps);
     }
     return candidate.similarity > floor_of(accepted, steps->walk->width);
 }
@@ -155,7 +170,7 @@ static void promise_next(struct steps *steps, size_t at)
 /* Takes note of those neighbours of an expanded node whose guesses are good enough: most of them
  * are known from another node already. */
 static void consider_group(struct steps *steps, const struct link_group *group,
-                           const float guesses[LINKS_GROUP], uint32_t length)
+                           const float guesses[LINKS_GROUP], uint32_t length, struct lines *ahead)
 {
     const struct store *store = steps->graph->store;
     struct candidate good[LINKS_GROUP];
@@ -165,14 +180,17 @@ static void consider_group(struct steps *steps, const struct link_group *group,
     for (; left != 0; left &= left - 1) {
         const uint32_t i = (uint32_t)__builtin_ctz(left);
         const uint32_t slot = atomic_load_explicit(&group->slots[i], memory_order_relaxed);
+        tk_lines_prefetch(ahead, LINES_EACH);
         if (tk_visited_has(&steps->session->visited, slot)) continue;
         good[count++] = (struct candidate){guesses[i], slot};
         if (!steps->walk->filter) continue;
         __builtin_prefetch(tk_store_spot(store, slot));
         __builtin_prefetch(tk_store_id(store, slot));
     }
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        tk_lines_prefetch(ahead, LINES_EACH);
         if (good[i].similarity > floor_of_walk(steps)) consider(steps, good[i]);
+    }
 }
 
 /* Expands the candidate at a place in the queue. */
@@ -192,13 +210,15 @@ static void expand(struct steps *steps, size_t at)
     }
     const float similarity = tk_coarse_similarity_ahead(graph->coder, query, row, codes_ahead);
     settle(steps, at, similarity);
+    struct lines rest = tk_links_second_half(graph->coder, ahead);
     for (uint32_t g = 0; list && g * LINKS_GROUP < list->count; g++) {
         const struct link_group *group = tk_link_group(list, g);
         const uint32_t left = list->count - g * LINKS_GROUP;
         float guesses[LINKS_GROUP];
         tk_links_guess(graph->coder, query, group, similarity, guesses, ahead);
-        consider_group(steps, group, guesses, left < LINKS_GROUP ? left : LINKS_GROUP);
+        consider_group(steps, group, guesses, left < LINKS_GROUP ? left : LINKS_GROUP, &rest);
     }
+    tk_lines_prefetch(&rest, INT_MAX);
 }
 
 /* Moves on to the best candidate that is to be expanded. */

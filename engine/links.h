@@ -149,7 +149,8 @@ void tk_links_reorder(const struct coder *coder, struct neighbours *list);
 
 /* Guesses the similarities of a group's 32 neighbours to a query; `to_owner` is the query's
  * similarity to the owner. Places past the count get numbers that mean nothing. `ahead` is a list
- * whose first group will be read next; NULL: there is none. */
+ * whose first group will be read next, or NULL: half of that is asked for meanwhile, so that what
+ * is done with the guesses has time for the other half (tk_links_second_half). */
 void tk_links_guess(const struct coder *coder, const struct query *query,
                     const struct link_group *group, float to_owner, float similarity[LINKS_GROUP],
                     const struct neighbours *ahead);
@@ -160,6 +161,26 @@ static inline void tk_links_prefetch(const struct neighbours *list)
     const char *at = (const char *)list;
     const size_t size = sizeof(*list) + sizeof(struct link_group);
     for (size_t line = 0; line < size; line += 64) __builtin_prefetch(at + line);
+}
+
+/* The memory that is still to be asked for, a few lines at a time. */
+struct lines {
+    const char *next, *end;
+};
+
+/* The second half of the signs of a list's first group; nothing where there is no list. */
+static inline struct lines tk_links_second_half(const struct coder *coder,
+                                                const struct neighbours *list)
+{
+    if (!list) return (struct lines){NULL, NULL};
+    const char *signs = (const char *)tk_link_group(list, 0)->signs;
+    return (struct lines){signs + 2 * (size_t)coder->n, signs + 4 * (size_t)coder->n};
+}
+
+static inline void tk_lines_prefetch(struct lines *lines, int count)
+{
+    for (; count > 0 && lines->next < lines->end; count--, lines->next += 64)
+        __builtin_prefetch(lines->next, 0, 2);
 }
 
 #endif

@@ -302,7 +302,7 @@ TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
         __m256i low_even = _mm256_setzero_si256(), low_odd = low_even;
         __m256i high_even = low_even, high_odd = low_even;
         for (size_t i = run; i < end; i += 8) {
-            __builtin_prefetch(next + 4 * i, 0, 2);
+            if (i % 32 == 0) __builtin_prefetch(next + 2 * i, 0, 2);
             const __m256i both = _mm256_loadu_si256((const void *)(signs + 4 * i));
             const __m256i sixteen = _mm256_loadu_si256((const void *)(table + 4 * i));
             const __m256i low = _mm256_shuffle_epi8(sixteen, _mm256_and_si256(both, nibble));

@@ -273,8 +273,7 @@ TARGET static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
     __m512i low0 = _mm512_setzero_si512(), low1 = low0, high0 = low0, high1 = low0;
     size_t line = 0;
     for (; line + 2 <= n / 16; line += 2) {
-        __builtin_prefetch(next + 64 * line, 0, 2);
-        __builtin_prefetch(next + 64 * line + 64, 0, 2);
+        __builtin_prefetch(next + 32 * line, 0, 2);
         const __m512i s0 = _mm512_loadu_si512(signs + 64 * line);
         const __m512i s1 = _mm512_loadu_si512(signs + 64 * line + 64);
         const __m512i t0 = _mm512_loadu_si512(table + 64 * line);

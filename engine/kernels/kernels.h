@@ -60,10 +60,10 @@ struct kernels {
     void (*tables)(const float *query, size_t n, uint8_t *tables, float *step, float *base);
 
     /* Looks the signs of 32 neighbours up in the tables of a query and sums over the groups. signs
-     * has n / 4 groups of 16 bytes in the order that `interleaved` says. Meanwhile the 4 n bytes at
-     * `ahead`, which will be read next, are asked for into the second-level cache, a line for each
-     * line that is read: all at once they would fill the buffers that this needs itself. It may be
-     * any address; nothing is read there. */
+     * has n / 4 groups of 16 bytes in the order that `interleaved` says. Meanwhile the first 2 n of
+     * the 4 n bytes at `ahead`, which will be read next, are asked for into the second-level cache,
+     * a line for each two that are read: all at once they would fill the buffers that this needs
+     * itself. It may be any address; nothing is read there. */
     void (*scan)(const uint8_t *signs, const uint8_t *tables, size_t n, uint32_t sums[32],
                  const void *ahead);
     bool interleaved;

@@ -253,7 +253,7 @@ KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
         uint16x8_t part[4];
         for (int i = 0; i < 4; i++) part[i] = vdupq_n_u16(0);
         for (size_t i = run; i < end; i += 4) {
-            if (i % 16 == 0) __builtin_prefetch(next + 4 * i, 0, 2);
+            if (i % 32 == 0) __builtin_prefetch(next + 2 * i, 0, 2);
             const uint8x16_t both = vld1q_u8(signs + 4 * i), sixteen = vld1q_u8(table + 4 * i);
             const uint8x16_t low = vqtbl1q_u8(sixteen, vandq_u8(both, nibble));
             const uint8x16_t high = vqtbl1q_u8(sixteen, vshrq_n_u8(both, 4));

@@ -163,7 +163,7 @@ KERNEL static void scan(const uint8_t *signs, const uint8_t *table, size_t n, ui
     const char *next = ahead;
     for (unsigned i = 0; i < 32; i++) sums[i] = 0;
     for (size_t group = 0; group < n / 4; group++, signs += 16, table += 16) {
-        if (group % 4 == 0) __builtin_prefetch(next + 16 * group, 0, 2);
+        if (group % 8 == 0) __builtin_prefetch(next + 8 * group, 0, 2);
         for (unsigned i = 0; i < 16; i++) {
             sums[i] += table[signs[i] & 15];
             sums[i + 16] += table[signs[i] >> 4];
