@@ -5,6 +5,7 @@ Everything is tried with embeddings that are real[], in a private cluster, and w
 Debian 13 of its own (tests/with-pgvector), where that can be made."""
 
 import pathlib
+import random
 import shutil
 import socket
 import struct
@@ -405,6 +406,72 @@ def test_what_is_committed_is_found_at_once(vault, cursor):
             writer.execute("DELETE FROM vault.\"VaultDocument\" WHERE id = 'once'")
             assert vault.paths(cursor, vector=vector, repository="other") == []
             assert len(vault.paths(cursor, count=10)) == 10
+
+
+def test_no_answer_is_of_two_moments(vault, cursor):
+    """Every transaction takes some documents out and puts as many in, so that there are always as many."""
+    count, seconds = 24, 4
+    for number in range(count):
+        vault.insert(cursor, f"torn{number}", random_vector(f"torn/{number}"), "torn")
+    stop, failures, answers = threading.Event(), [], []
+
+    def write(writer):
+        try:
+            connection = vault.connect()
+            connection.autocommit = False
+            rng = random.Random(writer)
+            with connection.cursor() as cursor:
+                step = 0
+                while not stop.is_set():
+                    mine = [number for number in range(count) if number % 2 == writer]
+                    for number in rng.sample(mine, 3):
+                        step += 1
+                        vector = random_vector(f"torn/{writer}/{step}")
+                        what = rng.randrange(3)
+                        if what == 0:
+                            cursor.execute('UPDATE vault."VaultDocument" SET repository = %s WHERE path = %s',
+                                           ("aside", f"torn{number}"))
+                            vault.insert(cursor, f"torn{number}/{writer}/{step}", vector, "torn")
+                            cursor.execute('DELETE FROM vault."VaultDocument" WHERE path = %s', (f"torn{number}",))
+                            cursor.execute('UPDATE vault."VaultDocument" SET path = %s WHERE id = %s',
+                                           (f"torn{number}", f"torn{number}/{writer}/{step}"))
+                        elif what == 1:
+                            cursor.execute(f'UPDATE vault."VaultEmbedding" e SET embedding = %s::{vault.type}'
+                                           ' FROM vault."VaultDocument" d WHERE d.id = e."documentId" AND d.path = %s',
+                                           (vault.text(vector), f"torn{number}"))
+                        else:
+                            cursor.execute('DELETE FROM vault."VaultDocument" WHERE path = %s', (f"torn{number}",))
+                            cursor.execute(
+                                'INSERT INTO vault."VaultDocument" (id, source, repository, path, content, "updatedAt")'
+                                " VALUES (%s, 'sql', 'torn', %s, '', now())", (f"t{writer}-{step}", f"torn{number}"))
+                            cursor.execute(f'INSERT INTO vault."VaultEmbedding" ("documentId", embedding)'
+                                           f" VALUES (%s, %s::{vault.type})", (f"t{writer}-{step}", vault.text(vector)))
+                    connection.commit()
+        except BaseException as failure:
+            failures.append(failure)
+
+    def read(source):
+        try:
+            with vault.connect().cursor() as cursor:
+                while not stop.is_set():
+                    paths = vault.paths(cursor, repository="torn", count=count + 10, source=source)
+                    assert sorted(paths) == sorted(f"torn{number}" for number in range(count)), len(paths)
+                    answers.append(1)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(2)]
+    threads += [threading.Thread(target=read, args=(source,)) for source in (None, "sql")]
+    with vault.asked() as asked:
+        for thread in threads:
+            thread.start()
+        stop.wait(seconds)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    cursor.execute("DELETE FROM vault.\"VaultDocument\" WHERE source = 'sql'")
+    assert not failures, failures
+    assert asked.index and len(answers) > 5
 
 
 @pytest.mark.parametrize("level", [extensions.ISOLATION_LEVEL_REPEATABLE_READ,
