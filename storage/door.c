@@ -15,11 +15,13 @@ static const char as_admin[] = "BEGIN;"
 
 /* ---- The function ---- */
 
-int door_define(PGconn *conn, struct error *err)
+int door_define(PGconn *conn, bool *dblink, struct error *err)
 {
     PGresult *result = sql_execute(conn, "SELECT tekupdb.define_match_documents()", NULL, err);
+    if (result == NULL) return -1;
+    if (dblink != NULL) *dblink = sql_get_bool(result, 0, 0);
     PQclear(result);
-    return result != NULL ? 0 : -1;
+    return 0;
 }
 
 /* 1 where dblink is installed, 0 where it could be, -1 where the server has no such files, -2 on
@@ -111,10 +113,10 @@ static int prepare_search_path(PGconn *conn, struct error *err)
     return 0;
 }
 
-int door_prepare(PGconn *conn, struct error *err)
+int door_prepare(PGconn *conn, bool *dblink, struct error *err)
 {
     if (prepare_dblink(conn, err) != 0 || prepare_search_path(conn, err) != 0) return -1;
-    if (sql_run(conn, as_admin, err) != 0 || door_define(conn, err) != 0) return -1;
+    if (sql_run(conn, as_admin, err) != 0 || door_define(conn, dblink, err) != 0) return -1;
     return sql_commit(conn, err);
 }
 

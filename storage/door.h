@@ -22,13 +22,14 @@ enum { DOOR_SECRET_SIZE = 33 };
 int door_make_dblink(PGconn *conn, struct error *why, struct error *err);
 
 /* The same; makes the function anew for what there is; and lets tekup_vault call it by its bare
- * name. What the role may not do is left to an administrator, with a line in the log. On a migrated
- * database, under the lock of migrations. */
-int door_prepare(PGconn *conn, struct error *err);
+ * name. What the role may not do is left to an administrator, with a line in the log. *dblink says
+ * whether the function can ask an index. On a migrated database, under the lock of migrations. */
+int door_prepare(PGconn *conn, bool *dblink, struct error *err);
 
-/* Makes vault.match_documents for the type that the embedding column has now. Within the caller's
- * transaction, as tekup_admin. */
-int door_define(PGconn *conn, struct error *err);
+/* Makes vault.match_documents for the type that the embedding column has now, and for the dblink
+ * that there is, if there is one (*dblink; may be NULL). Within the caller's transaction, as
+ * tekup_admin. */
+int door_define(PGconn *conn, bool *dblink, struct error *err);
 
 /* A secret that nobody can guess: 32 hexadecimal digits. */
 int door_make_secret(char secret[DOOR_SECRET_SIZE], struct error *err);

@@ -208,7 +208,7 @@ static int migrate_locked(PGconn *conn, struct migration_result *result, struct 
             log_info("migrate.applied", "migration=%s", migrations[result->version - 1].name);
         }
     }
-    if (rc == 0) rc = door_prepare(conn, err);
+    if (rc == 0) rc = door_prepare(conn, &result->dblink, err);
     if (rc == 0 && embedding_column(conn, &result->pgvector, err) < 0) rc = -1;
     return rc;
 }
@@ -248,7 +248,7 @@ static int convert(PGconn *conn, struct error *err)
             " DROP CONSTRAINT IF EXISTS \"VaultEmbedding_embedding_check\";"
             " EXECUTE format('ALTER TABLE vault.\"VaultEmbedding\" ALTER COLUMN \"embedding\""
             " TYPE %I.vector(1536)', extension_schema); END $$";
-        if (sql_run(conn, statement, err) != 0 || door_define(conn, err) != 0) return -1;
+        if (sql_run(conn, statement, err) != 0 || door_define(conn, NULL, err) != 0) return -1;
         log_info("migrate.to_pgvector", "table=%s", "vault.VaultEmbedding");
     }
     return sql_commit(conn, err);

@@ -717,6 +717,8 @@ def test_a_role_that_may_not_install_dblink(make_daemon, server):
     daemon = make_daemon(database_url=server.url().replace("postgres@", "plain@"))
     daemon.start()
     assert "match.no_dblink" in daemon.log() and "CREATE EXTENSION dblink" in daemon.log()
+    assert daemon.client.status()["database"]["dblink"] is False
+    assert b"CREATE EXTENSION dblink" in daemon.tekup("doctor").stdout
     fill(daemon.client)
     vault = Vault(daemon, "real[]")
     cursor = vault.connect().cursor()
@@ -729,6 +731,7 @@ def test_a_role_that_may_not_install_dblink(make_daemon, server):
     with vault.asked() as asked:
         assert vault.paths(cursor, count=5) == BEST[:5]
     assert asked.index
+    assert daemon.client.status()["database"]["dblink"] is True
     for connection in vault.open:
         connection.close()
 

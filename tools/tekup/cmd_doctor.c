@@ -11,7 +11,7 @@ static const char help[] =
     "Usage: tekup doctor [--json]\n"
     "\n"
     "Checks every part, one line each (ok, warn or fail), and says what to do about what is\n"
-    "wrong: directories, socket, daemon, database, pgvector, disk space, index, processor,\n"
+    "wrong: directories, socket, daemon, database, pgvector, dblink, disk space, index, processor,\n"
     "sources and syncs. Works without a running daemon as far as it can.\n"
     "\n"
     "Options:\n"

@@ -64,6 +64,15 @@ static void check_database(struct checks *checks, const json_t *database)
         check_add(checks, CHECK_OK, "pgvector", "",
                   "not there: embeddings are kept as real[]. Searches do not need it, the index "
                   "answers them; other programs cannot use its operators in SQL");
+    if (field_true(database, "dblink"))
+        check_add(checks, CHECK_OK, "dblink", "",
+                  "there: match_documents in SQL is answered by the index");
+    else
+        check_add(
+            checks, CHECK_WARN, "dblink",
+            "let an administrator run CREATE EXTENSION dblink SCHEMA tekupdb in this database, "
+            "and start the daemon again",
+            "not there: match_documents in SQL compares with every embedding");
 
     const json_t *pool = json_object_get(database, "pool");
     const long long waiting = field_integer(pool, "waiting");

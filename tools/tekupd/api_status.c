@@ -164,6 +164,11 @@ static void put_database(struct daemon *daemon, struct buffer *body)
         json_put_boolean(body, health.schema.pgvector);
     else
         json_put_null(body);
+    json_put_key(body, "dblink");
+    if (health.migrated)
+        json_put_boolean(body, health.schema.dblink);
+    else
+        json_put_null(body);
     put_count(body, "schemaVersion", health.migrated, health.schema.version);
     put_count(body, "documents", counted, counts.documents);
     put_count(body, "embeddings", counted, counts.embeddings);
