@@ -114,12 +114,12 @@ static void follow_up(struct backend *backend)
     backend_update_reading(backend);
     if (backend->expected_count > 0 || backend->held_length > 0 || backend->passing > 0) return;
     if (backend->state == BACKEND_ERRAND && backend->errand_ended)
-        lease_errand_done(backend);
+        session_errand_done(backend);
     else if (backend->state == BACKEND_LEASED && backend->status == 'I' && !backend->unsynced &&
              backend->sending == 0 && backend->answered)
-        lease_ended(backend);
+        session_ended(backend);
     else if (backend->state == BACKEND_DRAINING && backend->answered)
-        lease_drained(backend);
+        session_drained(backend);
     else if (backend->state == BACKEND_LEASED && backend->client != NULL &&
              backend->client->held_length > 0)
         client_go_on(backend->client);
@@ -330,6 +330,7 @@ void backend_run(struct backend *backend, enum errand errand, const char *sql)
     backend->errand = errand;
     backend->errand_ended = false;
     buffer_clear(&backend->errand_error);
+    buffer_clear(&backend->errand_row);
     wire_put_query(&out, sql);
     if (out.failed) {
         buffer_free(&out);
@@ -391,6 +392,7 @@ void backend_release(struct backend *backend)
     parameters_free(&backend->parameters);
     parameters_free(&backend->defaults);
     buffer_free(&backend->errand_error);
+    buffer_free(&backend->errand_row);
     free(backend->expected);
     free(backend->held);
     free(backend);

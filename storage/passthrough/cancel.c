@@ -155,7 +155,7 @@ void cancel_collect(struct passthrough *hub)
         backend->cancels--;
         if (backend->state == BACKEND_DRAINING && backend->answered &&
             backend->expected_count == 0 && !backend->closed)
-            lease_drained(backend);
+            session_drained(backend);
     }
 }
 

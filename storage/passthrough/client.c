@@ -157,6 +157,14 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Its beginning and its end ---- */
 
+void client_forget_unnamed(struct client *client)
+{
+    free(client->unnamed);
+    client->unnamed = NULL;
+    client->unnamed_length = client->unnamed_room = 0;
+    client->unnamed_long = false;
+}
+
 /* Without a StartupMessage there is nobody to log in; the error is told all the same. */
 static void turn_away(struct passthrough *hub, int fd)
 {
@@ -206,6 +214,15 @@ void client_fail(struct client *client, const char *sqlstate, const char *format
     client_close(client);
 }
 
+void client_fail_with(struct client *client, const struct buffer *error)
+{
+    const char *body = error->data + WIRE_HEADER;
+    const size_t length = error->length - WIRE_HEADER;
+    const char *state = wire_error_field(body, length, 'C');
+    const char *message = wire_error_field(body, length, 'M');
+    client_fail(client, state != NULL ? state : "XX000", "%s", message != NULL ? message : "error");
+}
+
 void client_close(struct client *client)
 {
     struct passthrough *hub = client->hub;
@@ -218,7 +235,8 @@ void client_close(struct client *client)
     if (client->state == CLIENT_READY) COUNT(client->role, clients, -1);
     if (client->role != NULL && client->id != 0)
         TAILQ_REMOVE(&hub->by_id[client->id % 1024], client, same);
-    lease_set_pins(client, 0);
+    const bool pinned = client->pins != 0;
+    session_set_pins(client, 0);
     channel_close(&client->channel);
     TAILQ_REMOVE(&hub->clients, client, link);
     TAILQ_INSERT_TAIL(&hub->buried, client, link);
@@ -226,7 +244,7 @@ void client_close(struct client *client)
     atomic_store(&hub->figure_clients, hub->client_count);
     struct backend *backend = client->backend;
     client->backend = NULL;
-    if (backend != NULL) lease_abandoned(backend);
+    if (backend != NULL) session_abandoned(backend, pinned);
 }
 
 void client_release(struct client *client)

@@ -57,6 +57,7 @@ struct role {
     PQconninfoOption *conninfo; /* of its connections, user and all */
     struct role_counters counters;
     int connections;            /* to the server, being opened or open */
+    bool sequences;             /* its clients ask what sequences gave their sessions */
     double failed_at;           /* when opening one failed last, 0 for never; then why: */
     struct buffer failure;      /* an ErrorResponse */
     struct client_list waiting; /* in the order in which they came */
@@ -113,6 +114,7 @@ enum backend_state {
 enum errand {
     ERRAND_NONE,
     ERRAND_PROFILE,  /* brings the session to the profile of the client that waits for it */
+    ERRAND_QUESTION, /* what there is in the session, of its client's */
     ERRAND_ROLLBACK, /* of what a client that is gone had begun */
     ERRAND_CLEAN,    /* DISCARD ALL */
 };
@@ -135,7 +137,16 @@ struct backend {
     bool reported;                          /* a parameter changed during this lease */
     int look;                               /* what look() found in the statements of this lease */
     bool answered;                          /* there was a ReadyForQuery since the state began */
-    bool told_fatal;                        /* the client has been told why the connection ends */
+    bool transacted;                        /* there was a transaction block in this lease */
+    bool failed;                            /* there was an error in it */
+    int readies;                            /* ReadyForQuery in this lease */
+    bool discarded;                         /* there was a DISCARD ALL in it */
+    bool left_pinned;                       /* by a client that is gone */
+    bool foreign; /* somebody else had it before, and may have used sequences */
+    uint32_t last_client;
+    bool begun;      /* something has gone to it in this lease */
+    int own_answers; /* ReadyForQuery to come that are not for the client */
+    bool told_fatal; /* the client has been told why the connection ends */
 
     char status;                  /* of the last ReadyForQuery */
     bool unsynced;                /* messages went out after the last Sync */
@@ -153,6 +164,7 @@ struct backend {
     bool errand_ended;
     struct client *errand_for;
     struct buffer errand_error; /* an ErrorResponse */
+    struct buffer errand_row;   /* the body of the last DataRow */
     struct prepared prepared;
     struct statement *bound; /* the last that was named to the server; only compared */
     int cancels;             /* cancel requests on their way to it */
@@ -201,6 +213,8 @@ struct client {
     char *unnamed; /* its unnamed statement, the body of Parse behind the name; or NULL */
     size_t unnamed_length, unnamed_room;
     bool unnamed_long; /* it is too long to be remembered */
+    bool custom;       /* it has set what the server does not list */
+    bool direct;       /* its statements have their own names on the server, for SQL to use */
     bool unnamed_here; /* the leased server's unnamed statement is as the client expects */
 };
 
@@ -267,14 +281,17 @@ void client_go_on(struct client *client);
 void client_fail(struct client *client, const char *sqlstate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+void client_fail_with(struct client *client, const struct buffer *error); /* an ErrorResponse */
+
 /* Ends it; what it had leased is cleaned. */
 void client_close(struct client *client);
 void client_release(struct client *client); /* frees its memory, by hub_bury */
 
+void client_forget_unnamed(struct client *client);
 void client_update_reading(struct client *client);
 void client_send(struct client *client, const struct buffer *out);
 
-/* ---- relay.c ---- */
+/* ---- relay_up.c, relay_down.c ---- */
 
 /* Passes a client's messages on to its server; returns how much was used. */
 size_t relay_up(struct client *client, const char *data, size_t length);
@@ -301,21 +318,27 @@ void backend_run(struct backend *backend, enum errand errand, const char *sql);
 void lease_request(struct client *client);
 void lease_forget(struct client *client); /* it waits no longer */
 
-/* The server has nothing more to do for the client. */
-void lease_ended(struct backend *backend);
-
-/* The client of a lease is gone. */
-void lease_abandoned(struct backend *backend);
-
-void lease_drained(struct backend *backend);
-
-void lease_errand_done(struct backend *backend);
 void lease_again(struct client *client); /* the connection it was to get is gone */
 void lease_connected(struct backend *backend);
 /* There is one connection less: opens one where somebody waits for it. */
 void lease_serve(struct passthrough *hub);
 void lease_tick(struct passthrough *hub, double now);
-void lease_set_pins(struct client *client, int pins);
+void lease_give(struct backend *backend, struct client *client, bool go_on);
+
+/* The connection is as clean as a new one: others may have it. */
+void lease_rest(struct backend *backend);
+
+/* ---- session.c ---- */
+
+/* The server has nothing more to do for the client, and no transaction is open. */
+void session_ended(struct backend *backend);
+
+/* The client of a lease is gone; then all that it had sent has been answered. */
+void session_abandoned(struct backend *backend, bool pinned);
+void session_drained(struct backend *backend);
+
+void session_errand_done(struct backend *backend);
+void session_set_pins(struct client *client, int pins);
 
 /* ---- cancel.c ---- */
 

@@ -13,8 +13,6 @@
 
 #define RETRY_S 0.2 /* after a connection could not be opened */
 
-static void rest(struct backend *backend);
-
 /* ---- Waiting ---- */
 
 static void enqueue(struct client *client, bool first)
@@ -64,7 +62,7 @@ void lease_again(struct client *client)
 
 /* ---- Giving ---- */
 
-static void give(struct backend *backend, struct client *client, bool go_on)
+void lease_give(struct backend *backend, struct client *client, bool go_on)
 {
     client->waiting = false;
     client->preparing = NULL;
@@ -77,13 +75,19 @@ static void give(struct backend *backend, struct client *client, bool go_on)
     backend_set(backend, BACKEND_LEASED);
     backend->client = client;
     backend->look = 0;
+    backend->begun = false;
+    backend->readies = 0;
+    backend->transacted = backend->failed = backend->discarded = false;
+    backend->foreign = backend->last_client != client->id;
+    backend->last_client = client->id;
     backend->unsynced = backend->copying = backend->reported = backend->told_fatal = false;
     COUNT(backend->role, leases, 1);
+    backend_update_reading(backend);
     if (client->state == CLIENT_LOGIN) {
         client->backend = NULL;
         backend->client = NULL;
         startup_welcome(client, &backend->parameters);
-        rest(backend);
+        lease_rest(backend);
         client_go_on(client);
     } else if (go_on) {
         client_go_on(client);
@@ -94,7 +98,7 @@ static void give(struct backend *backend, struct client *client, bool go_on)
 static void grant(struct backend *backend, struct client *client, bool go_on)
 {
     if (backend->profile == client->profile) {
-        give(backend, client, go_on);
+        lease_give(backend, client, go_on);
         return;
     }
     struct buffer sql = {0};
@@ -272,10 +276,9 @@ void lease_serve(struct passthrough *hub)
     hub->serving = false;
 }
 
-/* ---- Giving back ---- */
+/* ---- Back ---- */
 
-/* The connection is as clean as a new one. */
-static void rest(struct backend *backend)
+void lease_rest(struct backend *backend)
 {
     if (backend->closed) return;
     if (backend->cancels > 0) {
@@ -286,207 +289,22 @@ static void rest(struct backend *backend)
     }
     backend_set(backend, BACKEND_IDLE);
     backend->errand = ERRAND_NONE;
-    lease_serve(backend->hub);
-}
-
-static void use_profile(struct backend *backend, struct profile *profile)
-{
-    profile_release(&backend->hub->profiles, backend->profile);
-    backend->profile = profile != NULL ? profile_use(profile) : NULL;
-}
-
-/* The settings that PostgreSQL reports have followed what the client did. */
-static void follow_settings(struct client *client, struct backend *backend)
-{
-    struct passthrough *hub = client->hub;
-    if (backend->look & LOOK_RESETS) {
-        profile_release(&hub->profiles, client->profile);
-        client->profile = profile_use(client->initial);
-        use_profile(backend, NULL);
-        backend->look = (backend->look & ~LOOK_RESETS) | LOOK_SUSPECT;
-        backend->reported = false;
-        return;
-    }
-    if (!backend->reported) return;
-    backend->reported = false;
-    struct profile_draft draft = {0};
-    bool changed = false;
-    profile_copy(client->profile, &draft);
-    for (size_t i = 0; i < backend->parameters.count; i++) {
-        const char *name = backend->parameters.list[i].name;
-        const char *value = backend->parameters.list[i].value;
-        if (!profile_tracks(name, strlen(name))) continue;
-        const char *had = profile_get(client->profile, name);
-        if (had == NULL) had = parameters_get(&backend->defaults, name);
-        if (had != NULL && strcmp(had, value) == 0) continue;
-        profile_draft_set(&draft, name, value);
-        changed = true;
-    }
-    struct profile *profile = changed ? profile_of(&hub->profiles, &draft) : NULL;
-    profile_draft_free(&draft);
-    if (!changed) return;
-    if (profile == NULL) {
-        client_fail(client, "53200", "out of memory");
-        return;
-    }
-    profile_release(&hub->profiles, client->profile);
-    client->profile = profile;
-    use_profile(backend, profile);
-}
-
-void lease_set_pins(struct client *client, int pins)
-{
-    if (client->pins == pins) return;
-    struct role *role = client->role;
-    if ((client->pins == 0) != (pins == 0)) COUNT(role, pinned, pins != 0 ? 1 : -1);
-    for (int i = 0; i < PINS; i++) {
-        const int had = client->pins >> i & 1, has = pins >> i & 1;
-        if (had == has) continue;
-        COUNT(role, pins[i], has - had);
-        if (has) COUNT(role, pinned_total[i], 1);
-    }
-    client->pins = pins;
-}
-
-void lease_ended(struct backend *backend)
-{
-    struct client *client = backend->client;
-    follow_settings(client, backend);
-    if (client->closed) return;
-    if (backend->look & (LOOK_SUSPECT | LOOK_CUSTOM)) lease_set_pins(client, 1 << PIN_SETTING);
-    backend->answered = false;
-    if (client->pins == 0) {
-        backend->client = NULL;
-        client->backend = NULL;
-        rest(backend);
-    }
-    client_go_on(client);
-}
-
-/* ---- After a client that is gone ---- */
-
-static void finish_clean(struct backend *backend)
-{
-    if (backend->status != 'I')
-        backend_run(backend, ERRAND_ROLLBACK, "ROLLBACK");
-    else if (backend->look != 0)
-        backend_run(backend, ERRAND_CLEAN, "DISCARD ALL");
-    else
-        rest(backend);
-}
-
-void lease_drained(struct backend *backend)
-{
-    if (backend->cancels > 0) return;
-    finish_clean(backend);
-}
-
-void lease_abandoned(struct backend *backend)
-{
-    backend->client = NULL;
-    if (backend->closed) return;
-    const bool busy = backend->expected_count > 0 || backend->copying;
-    if (busy) cancel_backend(backend);
-    if (backend->writing || backend->sending > 0 || channel_backlog(&backend->channel) > 0) {
-        backend_close(backend, "its client left in the middle of a message");
-        return;
-    }
-    struct buffer out = {0};
-    if (backend->copying) {
-        const size_t at = wire_begin(&out, 'f');
-        wire_put_string(&out, "the client is gone");
-        wire_end(&out, at);
-    }
-    backend->copying = false;
-    if (backend->unsynced) {
-        const struct expectation sync = {.kind = EXPECT_SYNC};
-        backend_expect(backend, &sync);
-        wire_end(&out, wire_begin(&out, 'S'));
-        backend->unsynced = false;
-    }
-    if (out.failed) {
-        buffer_free(&out);
-        backend_close(backend, "memory ran out");
-        return;
-    }
-    backend_set(backend, BACKEND_DRAINING);
-    if (out.length > 0) channel_write(&backend->channel, out.data, out.length);
-    buffer_free(&out);
     backend_update_reading(backend);
-    if (backend->reported) use_profile(backend, NULL);
-    if (backend->expected_count == 0) {
-        backend->answered = true;
-        lease_drained(backend);
-    }
-}
-
-/* ---- Errands ---- */
-
-static void fail_with(struct client *client, const struct buffer *error)
-{
-    const char *body = error->data + WIRE_HEADER;
-    const size_t length = error->length - WIRE_HEADER;
-    const char *state = wire_error_field(body, length, 'C');
-    const char *message = wire_error_field(body, length, 'M');
-    client_fail(client, state != NULL ? state : "XX000", "%s", message != NULL ? message : "error");
-}
-
-static void profile_done(struct backend *backend)
-{
-    struct client *client = backend->errand_for;
-    backend->errand_for = NULL;
-    backend->reported = false;
-    if (backend->errand_error.length > 0) {
-        rest(backend);
-        if (client == NULL) return;
-        client->preparing = NULL;
-        client->waiting = false;
-        fail_with(client, &backend->errand_error);
-        return;
-    }
-    profile_release(&backend->hub->profiles, backend->profile);
-    backend->profile = backend->next_profile;
-    backend->next_profile = NULL;
-    if (client != NULL && client->profile == backend->profile && backend->cancels == 0)
-        give(backend, client, true);
-    else
-        rest(backend);
-}
-
-void lease_errand_done(struct backend *backend)
-{
-    const enum errand errand = backend->errand;
-    backend->errand = ERRAND_NONE;
-    switch (errand) {
-    case ERRAND_PROFILE:
-        profile_done(backend);
-        return;
-    case ERRAND_CLEAN:
-        if (backend->errand_error.length > 0) {
-            backend_close(backend, "it could not be cleaned");
-            return;
-        }
-        backend->look = 0;
-        use_profile(backend, backend->hub->plain);
-        rest(backend);
-        return;
-    case ERRAND_ROLLBACK:
-        if (backend->status != 'I') {
-            backend_close(backend, "it could not be rolled back");
-            return;
-        }
-        finish_clean(backend);
-        return;
-    case ERRAND_NONE:
-        return;
-    }
+    lease_serve(backend->hub);
 }
 
 void lease_connected(struct backend *backend)
 {
-    use_profile(backend, backend->hub->plain);
-    rest(backend);
+    backend->profile = profile_use(backend->hub->plain);
+    backend_set(backend, BACKEND_IDLE);
     backend_update_reading(backend);
+    /* It was opened for a client of its role; another role gets it after that at the earliest. */
+    struct client *client = TAILQ_FIRST(&backend->role->waiting);
+    if (client != NULL) {
+        dequeue(client);
+        grant(backend, client, true);
+    }
+    lease_serve(backend->hub);
 }
 
 /* ---- Time ---- */
@@ -512,7 +330,7 @@ static void fail_waiting(struct role *role, double now, int wait_s)
         if (!hopeless && now - client->waits_since < wait_s) return;
         COUNT(role, timeouts, 1);
         if (failed)
-            fail_with(client, &role->failure);
+            client_fail_with(client, &role->failure);
         else
             client_fail(client, "53300",
                         "timed out after %d s waiting for one of the %d server connections", wait_s,

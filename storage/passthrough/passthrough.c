@@ -273,7 +273,7 @@ static int begin(struct passthrough *hub, struct error *err)
     if (hub->canceler == NULL) return -1;
     if (pthread_create(&hub->thread, NULL, run, hub) != 0)
         return error_set(err, ERR_INTERNAL, NULL, "cannot start a thread");
-    pthread_setname_np(hub->thread, "tekupd-hub");
+    pthread_setname_np(hub->thread, "tekupd-pass");
     hub->started = true;
     return 0;
 }

@@ -1,5 +1,7 @@
 #include "storage/passthrough/profile.h"
 
+#include "storage/passthrough/wire.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -31,6 +33,7 @@ void profile_draft_set(struct profile_draft *draft, const char *name, const char
         draft->room = room;
     }
     struct profile_setting *setting = &draft->settings[draft->count];
+    setting->shown = NULL;
     setting->name = strdup(name);
     setting->value = strdup(value);
     if (setting->name == NULL || setting->value == NULL) {
@@ -47,6 +50,7 @@ static void free_settings(struct profile_setting *settings, size_t count)
     for (size_t i = 0; i < count; i++) {
         free(settings[i].name);
         free(settings[i].value);
+        free(settings[i].shown);
     }
     free(settings);
 }
@@ -133,6 +137,32 @@ const char *profile_get(const struct profile *profile, const char *name)
         if (strcasecmp(profile->settings[i].name, name) == 0) return profile->settings[i].value;
     }
     return NULL;
+}
+
+void profile_note_shown(struct profile *profile, const char *row, size_t length)
+{
+    struct wire_reader reader = {.at = row, .end = row + length};
+    if (profile->count == 0 || length == 0 || wire_read16(&reader) != profile->count) return;
+    for (size_t i = 0; i < profile->count; i++) {
+        const size_t size = wire_read32(&reader);
+        if (reader.failed || size > (size_t)(reader.end - reader.at)) return;
+        if (profile->settings[i].shown == NULL)
+            profile->settings[i].shown = strndup(reader.at, size);
+        reader.at += size;
+    }
+}
+
+bool profile_shows(const struct profile *profile, const char *name, size_t name_length,
+                   const char *value, size_t length)
+{
+    for (size_t i = 0; i < profile->count; i++) {
+        const struct profile_setting *setting = &profile->settings[i];
+        if (strlen(setting->name) == name_length &&
+            strncasecmp(setting->name, name, name_length) == 0)
+            return setting->shown != NULL && strlen(setting->shown) == length &&
+                   memcmp(setting->shown, value, length) == 0;
+    }
+    return false;
 }
 
 bool profile_tracks(const char *name, size_t length)

@@ -20,6 +20,7 @@ struct profiles; /* all that are in use */
 
 struct profile_setting {
     char *name, *value;
+    char *shown; /* NULL until the server has shown it */
 };
 
 struct profile {
@@ -54,6 +55,12 @@ void profile_copy(const struct profile *profile, struct profile_draft *draft);
 
 /* NULL where the profile says nothing of it. */
 const char *profile_get(const struct profile *profile, const char *name);
+
+/* The values as the server shows them ("77s" for 77000): noted from the DataRow that profile_sql
+ * brings, and compared with what it shows later. */
+void profile_note_shown(struct profile *profile, const char *row, size_t length);
+bool profile_shows(const struct profile *profile, const char *name, size_t name_length,
+                   const char *value, size_t length);
 
 /* The settings that follow a client without binding it to a connection. */
 bool profile_tracks(const char *name, size_t length);

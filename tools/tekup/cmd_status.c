@@ -94,6 +94,41 @@ static void print_database(const json_t *status, const struct terminal *terminal
     print_line(terminal, "database", text, STYLE_NONE);
 }
 
+/* The PostgreSQL socket: all of it, and a line for each role that is in use. */
+static void print_passthrough(const json_t *status, const struct terminal *terminal)
+{
+    char a[FIGURE_SIZE], b[FIGURE_SIZE], c[FIGURE_SIZE], text[512];
+    const json_t *passthrough = json_object_get(status, "passthrough");
+    const json_t *role;
+    size_t i;
+    if (!json_is_object(passthrough)) {
+        print_line(terminal, "clients", "the PostgreSQL socket is off", STYLE_NONE);
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "%lld of %lld over the PostgreSQL socket, %lld of %lld server "
+             "connections",
+             field_integer(passthrough, "clients"), field_integer(passthrough, "clientLimit"),
+             field_integer(passthrough, "connections"),
+             field_integer(passthrough, "connectionLimit"));
+    print_line(terminal, "clients", text, STYLE_NONE);
+    json_array_foreach(json_object_get(passthrough, "roles"), i, role)
+    {
+        if (field_integer(role, "leases") == 0 && field_integer(role, "clients") == 0) continue;
+        snprintf(text, sizeof(text),
+                 "%s: %lld clients, %lld waiting, %lld pinned; %lld of %lld connections leased; "
+                 "%s transactions, %s in, %s out",
+                 field_text(role, "role"), field_integer(role, "clients"),
+                 field_integer(role, "waiting"), field_integer(role, "pinned"),
+                 field_integer(role, "leased"), field_integer(role, "connections"),
+                 figure_count(field_integer(role, "transactions"), a),
+                 figure_bytes(field_number(role, "receivedBytes"), b),
+                 figure_bytes(field_number(role, "sentBytes"), c));
+        print_line(terminal, "", text,
+                   field_integer(role, "waiting") > 0 ? STYLE_YELLOW : STYLE_NONE);
+    }
+}
+
 /* Which of several daemons starts the syncs of the schedule. */
 static void print_schedule(const json_t *status, const struct terminal *terminal)
 {
@@ -183,6 +218,7 @@ static int print_status(struct client *client, const json_t *status)
     print_daemon(status, &terminal);
     print_vault(status, &terminal);
     print_database(status, &terminal);
+    print_passthrough(status, &terminal);
     print_schedule(status, &terminal);
     print_places(status, &terminal);
 

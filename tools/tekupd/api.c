@@ -69,6 +69,7 @@ const struct http_route api_routes[] = {
     ROUTE("GET", "/v1/index/chore", 0, CLERKS, api_index_chore),
     ROUTE("GET", "/v1/events", 0, ON_LOOP, api_events),
     ROUTE("GET", "/v1/status", 0, CLERKS, api_status),
+    ROUTE("GET", "/metrics", 0, ON_LOOP, api_metrics),
     ROUTE("GET", "/healthz", 0, ON_LOOP, api_healthz),
     ROUTE("GET", "/readyz", 0, ON_LOOP, api_readyz),
 };

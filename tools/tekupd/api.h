@@ -48,6 +48,9 @@ void api_sync_list(struct daemon *daemon, struct http_request *request);
 /* api_events.c; on the loops, since it waits for nothing */
 void api_events(struct daemon *daemon, struct http_request *request);
 
+/* api_metrics.c; on the loops, since it waits for nothing */
+void api_metrics(struct daemon *daemon, struct http_request *request);
+
 /* api_status.c; the first two on the loops, since they wait for nothing */
 void api_healthz(struct daemon *daemon, struct http_request *request);
 void api_readyz(struct daemon *daemon, struct http_request *request);

@@ -1,6 +1,7 @@
 /* api_status.c: is it up, is it ready, and the figures. */
 #include "tools/tekupd/api.h"
 
+#include "storage/passthrough/passthrough.h"
 #include "storage/vault_search.h"
 #include "tools/tekupd/active.h"
 #include "tools/tekupd/follower.h"
@@ -183,6 +184,54 @@ static void put_database(struct daemon *daemon, struct buffer *body)
     json_put_close(body, '}');
 }
 
+static void put_role(struct buffer *body, const struct passthrough_role_figures *role)
+{
+    json_put_open(body, '{');
+    json_field_text(body, "role", role->name);
+    json_field_integer(body, "clients", role->clients);
+    json_field_integer(body, "connections", role->connections);
+    json_field_integer(body, "leased", role->leased);
+    json_field_integer(body, "waiting", role->waiting);
+    json_field_integer(body, "pinned", role->pinned);
+    json_put_key(body, "pins");
+    json_put_open(body, '{');
+    for (int pin = 0; pin < PINS; pin++)
+        json_field_integer(body, passthrough_pin_names[pin], role->pins[pin]);
+    json_put_close(body, '}');
+    json_field_integer(body, "leases", (int64_t)role->leases);
+    json_field_integer(body, "transactions", (int64_t)role->transactions);
+    json_field_integer(body, "waits", (int64_t)role->waits);
+    json_field_number(body, "waitSeconds", (double)role->wait_us / 1e6, 6);
+    json_field_integer(body, "timeouts", (int64_t)role->timeouts);
+    json_field_integer(body, "opened", (int64_t)role->opened);
+    json_field_integer(body, "lost", (int64_t)role->lost);
+    json_field_integer(body, "receivedBytes", (int64_t)role->received);
+    json_field_integer(body, "sentBytes", (int64_t)role->sent);
+    json_put_close(body, '}');
+}
+
+static void put_passthrough(struct daemon *daemon, struct buffer *body)
+{
+    struct passthrough_figures figures;
+    json_put_key(body, "passthrough");
+    if (daemon->passthrough == NULL) {
+        json_put_null(body);
+        return;
+    }
+    passthrough_get_figures(daemon->passthrough, &figures);
+    json_put_open(body, '{');
+    json_field_integer(body, "clients", figures.clients);
+    json_field_integer(body, "clientLimit", figures.client_limit);
+    json_field_integer(body, "connections", figures.connections);
+    json_field_integer(body, "connectionLimit", figures.connection_limit);
+    json_field_integer(body, "refused", (int64_t)figures.refused);
+    json_put_key(body, "roles");
+    json_put_open(body, '[');
+    for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) put_role(body, &figures.roles[i]);
+    json_put_close(body, ']');
+    json_put_close(body, '}');
+}
+
 static void put_embedding(struct daemon *daemon, struct buffer *body)
 {
     json_put_key(body, "embedding");
@@ -231,6 +280,7 @@ void api_status(struct daemon *daemon, struct http_request *request)
     put_search(daemon, &body);
     put_index(daemon, &body);
     put_database(daemon, &body);
+    put_passthrough(daemon, &body);
     put_embedding(daemon, &body);
     json_field_text(&body, "run", daemon->config.run);
     json_field_text(&body, "data", daemon->config.data);

@@ -156,7 +156,7 @@ static void add_headers(const struct http_request *request, size_t length)
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request->ev);
     char text[32];
     evhttp_add_header(headers, "Content-Type",
-                      request->octets ? "application/octet-stream" : "application/json");
+                      request->type != NULL ? request->type : "application/json");
     snprintf(text, sizeof(text), "%zu", length);
     evhttp_add_header(headers, "Content-Length", text);
     if (request->next_page[0] != '\0') evhttp_add_header(headers, "Tekup-Next", request->next_page);
@@ -182,7 +182,7 @@ static void send_answer(struct http_request *request)
         buffer_free(&request->answer);
         request->answer = (struct buffer){0};
         request->status = 500;
-        request->octets = false;
+        request->type = NULL;
         request->next_page[0] = '\0';
         buffer_text(&request->answer, sorry);
     }
@@ -224,8 +224,14 @@ void http_respond(struct http_request *request, int status, struct buffer *body)
 
 void http_respond_octets(struct http_request *request, struct buffer *body, const char *next)
 {
-    request->octets = true;
+    request->type = "application/octet-stream";
     if (next != NULL) snprintf(request->next_page, sizeof(request->next_page), "%s", next);
+    http_respond(request, 200, body);
+}
+
+void http_respond_metrics(struct http_request *request, struct buffer *body)
+{
+    request->type = "text/plain; version=0.0.4; charset=utf-8";
     http_respond(request, 200, body);
 }
 

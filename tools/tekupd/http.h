@@ -72,6 +72,9 @@ const char *http_body(const struct http_request *request, size_t *length);
  * any thread; the request is gone afterwards. An answer for which memory ran out becomes a 500. */
 void http_respond(struct http_request *request, int status, struct buffer *body);
 
+/* The same with 200 and a body in the text form of Prometheus. */
+void http_respond_metrics(struct http_request *request, struct buffer *body);
+
 /* The same with a body of application/octet-stream. Where `next` is not NULL, the header Tekup-Next
  * says it: where the page behind this one begins. */
 void http_respond_octets(struct http_request *request, struct buffer *body, const char *next);

@@ -56,7 +56,7 @@ struct http_request {
     int status;
     struct buffer answer;
     char allow[64];
-    bool octets;        /* the answer is application/octet-stream */
+    const char *type;   /* of the answer; NULL: application/json */
     char next_page[24]; /* "": none */
     struct http_request *next;
 };

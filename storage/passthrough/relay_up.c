@@ -1,10 +1,10 @@
-/* relay.c: what passes between a client and the server that it has leased.
+/* relay_up.c: what passes from a client to the server that it has leased.
  *
  * Only headers are read, but for the few messages that say what the connection will be like
- * afterwards. What need not be changed is written from where it was read, in one piece; the rest is
- * put together in hub->up or hub->down. */
+ * afterwards. Statements have other names on the server, which more than one client may share. */
 #include "storage/passthrough/internal.h"
 #include "storage/passthrough/look.h"
+#include "storage/passthrough/sink.h"
 #include "storage/passthrough/wire.h"
 
 #include <stdlib.h>
@@ -13,59 +13,75 @@
 /* A name that no server has a statement under. */
 static const char nobody[] = STATEMENT_PREFIX "0";
 
-/* ---- What goes out ---- */
-
-struct sink {
-    struct buffer *out; /* what has been put together */
-    const char *run;    /* and, behind it, bytes that are still where they were read */
-    size_t run_length;
-};
-
-static void settle(struct sink *sink)
-{
-    if (sink->run_length > 0) buffer_append(sink->out, sink->run, sink->run_length);
-    sink->run_length = 0;
-}
-
-static void pass(struct sink *sink, const char *data, size_t length)
-{
-    if (length == 0) return;
-    if (sink->run_length > 0 && sink->run + sink->run_length == data) {
-        sink->run_length += length;
-        return;
-    }
-    settle(sink);
-    sink->run = data;
-    sink->run_length = length;
-}
-
-static void write_out(struct sink *sink, struct channel *channel)
-{
-    if (sink->out->length > 0) settle(sink);
-    if (sink->out->failed)
-        channel_give_up(channel);
-    else if (sink->out->length > 0)
-        channel_write(channel, sink->out->data, sink->out->length);
-    else if (sink->run_length > 0)
-        channel_write(channel, sink->run, sink->run_length);
-    sink->run_length = 0;
-    if (sink->out->capacity > 4 * READ_ROOM)
-        buffer_free(sink->out);
-    else
-        buffer_clear(sink->out);
-}
-
-/* ---- Up: to the server ---- */
-
 struct up {
     struct client *client;
     struct backend *backend;
     struct sink sink;
+    bool first; /* nothing has gone to the server in this lease */
+    bool apart; /* what comes before has had its Sync */
 };
 
 static void saw(struct backend *backend, int flags)
 {
     backend->look |= flags;
+}
+
+/* ---- The pass-through's own ---- */
+
+/* A statement whose answer the client does not see. */
+static void put_own_query(struct up *up, const char *sql)
+{
+    const struct expectation ready = {.kind = EXPECT_READY, .answer = ANSWER_STAYS};
+    backend_expect(up->backend, &ready);
+    up->backend->own_answers++;
+    up->client->unnamed_here = false;
+    sink_settle(&up->sink);
+    wire_put_query(up->sink.out, sql);
+}
+
+/* SQL is about to name or show prepared statements: the server gets the client's under the names
+ * that it gave them, and none of anybody else's. From now on names pass unchanged. */
+static void go_direct(struct up *up)
+{
+    static const struct expectation parse = {.kind = EXPECT_PARSE, .answer = ANSWER_STAYS};
+    static const struct expectation sync = {.kind = EXPECT_SYNC, .answer = ANSWER_STAYS};
+    struct client *client = up->client;
+    struct backend *backend = up->backend;
+    struct statements *statements = &client->hub->statements;
+    struct buffer *out = up->sink.out;
+    put_own_query(up, "DEALLOCATE ALL");
+    prepared_clear(&backend->prepared, statements);
+    backend->bound = NULL;
+    for (size_t i = 0; i < client->names.room; i++) {
+        for (const struct name *name = client->names.buckets[i]; name != NULL; name = name->next) {
+            if (name->closing || !name->confirmed) continue;
+            backend_expect(backend, &parse);
+            const size_t at = wire_begin(out, 'P');
+            buffer_append(out, name->text, name->length);
+            buffer_append(out, "", 1);
+            buffer_append(out, name->statement->text, name->statement->length);
+            wire_end(out, at);
+        }
+    }
+    if (client->names.count > 0) {
+        backend_expect(backend, &sync);
+        backend->own_answers++;
+        wire_end(out, wire_begin(out, 'S'));
+    }
+    names_free(&client->names, statements);
+    client->direct = true;
+}
+
+/* Before a statement of which look() said this. */
+static void prepare_for(struct up *up, int flags)
+{
+    struct backend *backend = up->backend;
+    if (flags & LOOK_SEQUENCE) backend->role->sequences = true;
+    if (up->first && backend->foreign && backend->role->sequences)
+        put_own_query(up, "DISCARD SEQUENCES");
+    if (flags & LOOK_STATEMENTS && up->apart && backend->status != 'E' && !up->client->direct)
+        go_direct(up);
+    saw(backend, flags);
 }
 
 /* A statement that is not to be prepared any more makes room for another. */
@@ -79,7 +95,7 @@ static void make_room(struct up *up)
         .kind = EXPECT_CLOSE, .answer = ANSWER_STAYS, .statement = oldest, .evicted = true};
     backend_expect(backend, &close);
     statement_name(oldest, name);
-    settle(&up->sink);
+    sink_settle(&up->sink);
     const size_t at = wire_begin(up->sink.out, 'C');
     buffer_append(up->sink.out, "S", 1);
     wire_put_string(up->sink.out, name);
@@ -90,7 +106,7 @@ static void make_room(struct up *up)
 
 static void put_parse(struct up *up, const char *name, const char *text, size_t length)
 {
-    settle(&up->sink);
+    sink_settle(&up->sink);
     const size_t at = wire_begin(up->sink.out, 'P');
     wire_put_string(up->sink.out, name);
     buffer_append(up->sink.out, text, length);
@@ -131,17 +147,10 @@ static void ensure_unnamed(struct up *up)
     }
     const struct expectation close = {.kind = EXPECT_CLOSE, .answer = ANSWER_STAYS};
     backend_expect(up->backend, &close);
-    settle(&up->sink);
+    sink_settle(&up->sink);
     const size_t at = wire_begin(up->sink.out, 'C');
     buffer_append(up->sink.out, "S", 2);
     wire_end(up->sink.out, at);
-}
-
-static void forget_unnamed(struct client *client)
-{
-    free(client->unnamed);
-    client->unnamed = NULL;
-    client->unnamed_length = client->unnamed_room = 0;
 }
 
 static void keep_unnamed(struct client *client, const char *text, size_t length)
@@ -149,7 +158,7 @@ static void keep_unnamed(struct client *client, const char *text, size_t length)
     if (length > client->unnamed_room) {
         char *grown = realloc(client->unnamed, length);
         if (grown == NULL) {
-            forget_unnamed(client);
+            client_forget_unnamed(client);
             return;
         }
         client->unnamed = grown;
@@ -157,12 +166,13 @@ static void keep_unnamed(struct client *client, const char *text, size_t length)
     }
     memcpy(client->unnamed, text, length);
     client->unnamed_length = length;
+    client->unnamed_long = false;
 }
 
 /* Passes on the message, as far as it is there. */
 static void pass_message(struct up *up, const struct wire_message *message)
 {
-    pass(&up->sink, message->body - WIRE_HEADER, WIRE_HEADER + message->have);
+    sink_pass(&up->sink, message->body - WIRE_HEADER, WIRE_HEADER + message->have);
     up->backend->sending = message->size - WIRE_HEADER - message->have;
 }
 
@@ -171,9 +181,9 @@ static void up_query(struct up *up, const struct wire_message *message)
     const struct expectation ready = {.kind = EXPECT_READY};
     struct client *client = up->client;
     const bool whole = message->have == message->size - WIRE_HEADER;
-    saw(up->backend, whole ? look(message->body, message->have) : LOOK_SUSPECT | LOOK_OPAQUE);
+    prepare_for(up, whole ? look(message->body, message->have) : LOOK_SUSPECT | LOOK_OPAQUE);
     /* A simple query does away with the unnamed statement. */
-    forget_unnamed(client);
+    client_forget_unnamed(client);
     client->unnamed_here = true;
     backend_expect(up->backend, &ready);
     pass_message(up, message);
@@ -184,15 +194,14 @@ static void up_parse_unnamed(struct up *up, const struct wire_message *message)
     struct client *client = up->client;
     const struct expectation parse = {.kind = EXPECT_PARSE, .unnamed = true};
     const bool whole = message->have == message->size - WIRE_HEADER;
+    prepare_for(up,
+                whole ? look(message->body + 1, message->have - 1) : LOOK_SUSPECT | LOOK_OPAQUE);
     client->unnamed_here = true;
-    client->unnamed_long = !whole;
-    if (whole) {
-        saw(up->backend, look(message->body + 1, message->have - 1));
+    if (whole)
         keep_unnamed(client, message->body + 1, message->have - 1);
-    } else {
-        saw(up->backend, LOOK_SUSPECT | LOOK_OPAQUE);
-        forget_unnamed(client);
-    }
+    else
+        client_forget_unnamed(client);
+    client->unnamed_long = !whole;
     backend_expect(up->backend, &parse);
     pass_message(up, message);
 }
@@ -228,13 +237,12 @@ static bool up_parse_named(struct up *up, const struct wire_message *message, co
         client_fail(client, "54000", "too many prepared statements");
         return false;
     }
-    saw(backend, statement->look & LOOK_STATEMENTS);
     struct expectation expected = {.kind = EXPECT_PARSE, .statement = statement, .named = true};
     if (backend->status != 'E' && prepared_has(&backend->prepared, statement)) {
         expected.kind = EXPECT_CLOSE;
         expected.answer = ANSWER_PARSES;
         backend_expect(backend, &expected);
-        settle(&up->sink);
+        sink_settle(&up->sink);
         const size_t at = wire_begin(up->sink.out, 'C');
         buffer_append(up->sink.out, "S", 1);
         wire_put_string(up->sink.out, nobody);
@@ -273,7 +281,7 @@ static void up_bind(struct up *up, const struct wire_message *message, const cha
     if (known != NULL) ensure_prepared(up, known->statement);
     const char *rest = name + length + 1;
     const size_t rest_length = message->have - (size_t)(rest - message->body);
-    settle(&up->sink);
+    sink_settle(&up->sink);
     struct buffer *out = up->sink.out;
     const size_t at = wire_begin(out, 'B');
     buffer_append(out, portal, portal_length + 1);
@@ -284,7 +292,7 @@ static void up_bind(struct up *up, const struct wire_message *message, const cha
         const size_t size = out->length - at + rest_length + up->backend->sending;
         for (int i = 0; i < 4; i++) out->data[at + (size_t)i] = (char)(size >> (24 - 8 * i));
     }
-    pass(&up->sink, rest, rest_length);
+    sink_pass(&up->sink, rest, rest_length);
 }
 
 static void up_describe(struct up *up, const struct wire_message *message, const char *name,
@@ -292,7 +300,7 @@ static void up_describe(struct up *up, const struct wire_message *message, const
 {
     const struct name *known = names_get(&up->client->names, name, length);
     if (known != NULL) ensure_prepared(up, known->statement);
-    settle(&up->sink);
+    sink_settle(&up->sink);
     const size_t at = wire_begin(up->sink.out, 'D');
     buffer_append(up->sink.out, message->body, 1);
     put_server_name(up, name, length);
@@ -303,15 +311,16 @@ static void up_close(struct up *up, const struct wire_message *message, const ch
                      size_t length)
 {
     struct expectation expected = {.kind = EXPECT_CLOSE};
-    struct name *known =
-        *message->body == 'S' && length > 0 ? names_get(&up->client->names, name, length) : NULL;
+    const bool named = *message->body == 'S' && length > 0;
+    struct name *known = named ? names_get(&up->client->names, name, length) : NULL;
+    if (named && up->client->direct) saw(up->backend, LOOK_SUSPECT);
     if (known == NULL) {
         if (*message->body == 'S' && length == 0) {
-            forget_unnamed(up->client);
+            client_forget_unnamed(up->client);
             up->client->unnamed_here = true;
         }
         backend_expect(up->backend, &expected);
-        if (*message->body == 'S' &&
+        if (named && !up->client->direct &&
             strncmp(name, STATEMENT_PREFIX, sizeof(STATEMENT_PREFIX) - 1) == 0)
             name = nobody;
         else {
@@ -325,7 +334,7 @@ static void up_close(struct up *up, const struct wire_message *message, const ch
         backend_expect(up->backend, &expected);
         name = nobody; /* others may still use the statement */
     }
-    settle(&up->sink);
+    sink_settle(&up->sink);
     const size_t at = wire_begin(up->sink.out, 'C');
     buffer_append(up->sink.out, "S", 1);
     wire_put_string(up->sink.out, name);
@@ -440,26 +449,36 @@ static bool up_named(struct up *up, const struct wire_message *message)
             up_parse_unnamed(up, message);
             return true;
         }
+        prepare_for(up, look(reader.at, (size_t)(reader.end - reader.at)) &
+                            (LOOK_STATEMENTS | LOOK_SEQUENCE));
+        if (client->direct) {
+            const struct expectation parse = {.kind = EXPECT_PARSE};
+            saw(up->backend, LOOK_SUSPECT | LOOK_OPAQUE);
+            backend_expect(up->backend, &parse);
+            pass_message(up, message);
+            return true;
+        }
         if (message->have < message->size - WIRE_HEADER) {
             client_fail(client, "54000", "a named statement is longer than %d bytes", GATHER_MOST);
             return false;
         }
         return up_parse_named(up, message, name, length);
     case 'B':
-        if (length > 0) {
+        if (length == 0) client->unnamed_long = false; /* it will hardly be used once more */
+        if (length > 0 && !client->direct) {
             up_bind(up, message, portal, portal_length, name, length);
             return true;
         }
-        ensure_unnamed(up);
+        if (length == 0) ensure_unnamed(up);
         pass_message(up, message);
         return true;
     case 'D':
         if (reader.at != reader.end) return refuse_message(client, "it is too long");
-        if (kind == 'S' && length > 0) {
+        if (kind == 'S' && length > 0 && !client->direct) {
             up_describe(up, message, name, length);
             return true;
         }
-        if (kind == 'S') ensure_unnamed(up);
+        if (kind == 'S' && length == 0) ensure_unnamed(up);
         pass_message(up, message);
         return true;
     default:
@@ -531,7 +550,7 @@ static void wrong_message(struct client *client, char type)
 static void flush_up(struct up *up)
 {
     if (up->backend == NULL) return;
-    write_out(&up->sink, &up->backend->channel);
+    sink_write(&up->sink, &up->backend->channel);
     up->backend->writing = false;
 }
 
@@ -554,7 +573,7 @@ size_t relay_up(struct client *client, const char *data, size_t length)
             if (!has_server(client)) break;
             up.backend = client->backend;
             const size_t some = left < up.backend->sending ? left : up.backend->sending;
-            pass(&up.sink, data + at, some);
+            sink_pass(&up.sink, data + at, some);
             up.backend->sending -= some;
             at += some;
             continue;
@@ -587,303 +606,13 @@ size_t relay_up(struct client *client, const char *data, size_t length)
         if (!has_server(client)) break;
         up.backend = client->backend;
         up.backend->writing = true;
+        up.first = !up.backend->begun;
+        up.apart = !up.backend->unsynced;
+        up.backend->begun = true;
         going = up_message(&up, &message);
         at += WIRE_HEADER + message.have;
     }
     if (!client->closed) flush_up(&up);
     buffer_clear(up.sink.out);
     return client->closed ? length : at;
-}
-
-/* ---- Down: to the client ---- */
-
-struct down {
-    struct backend *backend;
-    struct sink sink;
-};
-
-/* What an error keeps the server from doing: everything up to the next Sync. */
-static void undo(struct backend *backend)
-{
-    struct client *client = backend->client;
-    struct statements *statements = &backend->hub->statements;
-    struct expectation *next;
-    while ((next = backend_expected(backend, 0)) != NULL && next->kind != EXPECT_READY &&
-           next->kind != EXPECT_SYNC) {
-        struct statement *statement = next->statement;
-        if (next->evicted) {
-            prepared_add(&backend->prepared, statement);
-        } else if (next->kind == EXPECT_PARSE && statement != NULL) {
-            if (backend->bound == statement) backend->bound = NULL;
-            prepared_remove(&backend->prepared, statements, statement);
-        }
-        if (next->named && client != NULL) {
-            if (next->kind == EXPECT_CLOSE && next->answer == ANSWER_PASSES)
-                names_keep(&client->names, statement);
-            else
-                names_drop(&client->names, statements, statement, false);
-        }
-        if (next->unnamed && client != NULL) forget_unnamed(client);
-        backend_met(backend, 0);
-    }
-}
-
-static void drop_copy_ends(struct backend *backend)
-{
-    struct expectation *next;
-    while ((next = backend_expected(backend, 0)) != NULL && next->kind == EXPECT_COPY_END)
-        backend_met(backend, 0);
-}
-
-static void down_completed(struct down *down, const struct wire_message *message)
-{
-    struct backend *backend = down->backend;
-    struct client *client = backend->client;
-    struct statements *statements = &backend->hub->statements;
-    const enum expected kind = message->type == '1' ? EXPECT_PARSE : EXPECT_CLOSE;
-    drop_copy_ends(backend);
-    const struct expectation *next = backend_expected(backend, 0);
-    if (next == NULL || next->kind != kind) {
-        pass(&down->sink, message->body - WIRE_HEADER, message->size);
-        return;
-    }
-    const struct expectation met = *next;
-    if (kind == EXPECT_PARSE && met.statement != NULL) met.statement->proven = true;
-    if (met.named && client != NULL) {
-        if (kind == EXPECT_CLOSE && met.answer == ANSWER_PASSES)
-            names_drop(&client->names, statements, met.statement, true);
-        else
-            names_confirm(&client->names, met.statement);
-    }
-    backend_met(backend, 0);
-    if (met.answer == ANSWER_PASSES) {
-        pass(&down->sink, message->body - WIRE_HEADER, message->size);
-    } else if (met.answer == ANSWER_PARSES) {
-        settle(&down->sink);
-        wire_end(down->sink.out, wire_begin(down->sink.out, '1'));
-    }
-}
-
-static void down_ready(struct down *down, const struct wire_message *message)
-{
-    struct backend *backend = down->backend;
-    struct expectation *next;
-    backend->status = message->have == 1 ? message->body[0] : 'E';
-    backend->answered = true;
-    backend->copying = false;
-    while ((next = backend_expected(backend, 0)) != NULL && next->kind != EXPECT_READY &&
-           next->kind != EXPECT_SYNC)
-        backend_met(backend, 0);
-    if (next != NULL) backend_met(backend, 0);
-    drop_copy_ends(backend);
-    if (backend->status == 'I' && backend->client != NULL) COUNT(backend->role, transactions, 1);
-    pass(&down->sink, message->body - WIRE_HEADER, message->size);
-}
-
-/* The server waits for data and takes no notice of Syncs, those included that were sent already. */
-static void down_copy_in(struct backend *backend)
-{
-    size_t at = 0;
-    struct expectation *next;
-    drop_copy_ends(backend);
-    backend->copying = true;
-    if ((next = backend_expected(backend, 0)) != NULL && next->kind == EXPECT_READY) at = 1;
-    while ((next = backend_expected(backend, at)) != NULL) {
-        if (next->kind == EXPECT_COPY_END) {
-            backend_met(backend, at);
-            backend->copying = false;
-            return;
-        }
-        if (next->kind != EXPECT_SYNC) return;
-        backend_met(backend, at);
-    }
-    if (at == 0) backend->unsynced = true;
-}
-
-/* Names that the server has for the client's statements become the client's own. */
-static void put_error_with_names(struct down *down, const struct wire_message *message)
-{
-    static const char prefix[] = "\"" STATEMENT_PREFIX;
-    const struct names *names = &down->backend->client->names;
-    const char *at = message->body, *end = message->body + message->have;
-    settle(&down->sink);
-    struct buffer *out = down->sink.out;
-    const size_t begun = wire_begin(out, 'E');
-    for (;;) {
-        const char *found = memmem(at, (size_t)(end - at), prefix, sizeof(prefix) - 1);
-        if (found == NULL) break;
-        const char *digits = found + sizeof(prefix) - 1;
-        char *after;
-        /* The body ends with a NUL, so that this ends too. */
-        const uint64_t id = strtoull(digits, &after, 16);
-        const struct name *name = after > digits && *after == '"' ? names_find(names, id) : NULL;
-        buffer_append(out, at, (size_t)(digits - at) - (name != NULL ? sizeof(prefix) - 2 : 0));
-        at = digits;
-        if (name == NULL) continue;
-        buffer_append(out, name->text, name->length);
-        at = after;
-    }
-    buffer_append(out, at, (size_t)(end - at));
-    wire_end(out, begun);
-}
-
-static void down_error(struct down *down, const struct wire_message *message)
-{
-    struct backend *backend = down->backend;
-    const struct client *client = backend->client;
-    const char *severity = wire_error_field(message->body, message->have, 'V');
-    const char *routine = wire_error_field(message->body, message->have, 'R');
-    if (severity != NULL && strcmp(severity, "ERROR") != 0) backend->told_fatal = true;
-    /* The statement's result has changed, and this server will not run it again. Who prepares it
-     * anew is to get a new one. */
-    if (routine != NULL && strcmp(routine, "RevalidateCachedQuery") == 0 &&
-        backend->bound != NULL && prepared_has(&backend->prepared, backend->bound))
-        statement_retire(backend->bound);
-    const bool whole = message->have > 0 && message->have == message->size - WIRE_HEADER &&
-                       message->body[message->have - 1] == '\0';
-    if (whole && client != NULL && client->names.count > 0 &&
-        memmem(message->body, message->have, STATEMENT_PREFIX, sizeof(STATEMENT_PREFIX) - 1))
-        put_error_with_names(down, message);
-    else
-        pass(&down->sink, message->body - WIRE_HEADER, WIRE_HEADER + message->have);
-    backend->copying = false;
-    undo(backend);
-}
-
-static void down_parameter(struct backend *backend, const struct wire_message *message)
-{
-    struct wire_reader reader = {.at = message->body, .end = message->body + message->have};
-    const char *name = wire_read_string(&reader, NULL);
-    const char *value = wire_read_string(&reader, NULL);
-    if (reader.failed) return;
-    parameters_set(&backend->parameters, name, value);
-    backend->reported = true;
-}
-
-static void down_tag(struct backend *backend, const struct wire_message *message)
-{
-    struct client *client = backend->client;
-    if (message->have > 24 || message->have == 0 || message->body[message->have - 1] != '\0')
-        return;
-    const bool all = strcmp(message->body, "DISCARD ALL") == 0;
-    if (!all && strcmp(message->body, "DEALLOCATE ALL") != 0) return;
-    prepared_clear(&backend->prepared, &backend->hub->statements);
-    if (client != NULL) names_free(&client->names, &backend->hub->statements);
-    backend->bound = NULL;
-}
-
-/* Whether the whole message is wanted before anything is done. */
-static bool is_gathered(const struct backend *backend, const struct wire_message *message)
-{
-    const size_t body = message->size - WIRE_HEADER;
-    switch (message->type) {
-    case 'Z':
-    case '1':
-    case '3':
-    case 'S':
-    case 'E':
-        return body <= READ_ROOM;
-    case 'C':
-        return body <= 24;
-    default:
-        return backend->state == BACKEND_ERRAND && body <= READ_ROOM;
-    }
-}
-
-/* An answer to the pass-through's own statements. */
-static void down_errand(struct backend *backend, const struct wire_message *message)
-{
-    switch (message->type) {
-    case 'Z':
-        backend->status = message->have == 1 ? message->body[0] : 'E';
-        backend->answered = true;
-        if (backend->expected_count > 0) backend_met(backend, 0);
-        backend->errand_ended = true;
-        break;
-    case 'S':
-        down_parameter(backend, message);
-        break;
-    case 'C':
-        down_tag(backend, message);
-        break;
-    case 'E':
-        if (backend->errand_error.length == 0)
-            buffer_append(&backend->errand_error, message->body - WIRE_HEADER,
-                          WIRE_HEADER + message->have);
-        break;
-    default:
-        break;
-    }
-}
-
-static void down_message(struct down *down, const struct wire_message *message)
-{
-    struct backend *backend = down->backend;
-    if (backend->state == BACKEND_ERRAND) {
-        down_errand(backend, message);
-        backend->passing_drops = true;
-        return;
-    }
-    backend->passing_drops = false;
-    switch (message->type) {
-    case '1':
-    case '3':
-        down_completed(down, message);
-        return;
-    case 'Z':
-        down_ready(down, message);
-        return;
-    case 'E':
-        down_error(down, message);
-        return;
-    case 'S':
-        down_parameter(backend, message);
-        break;
-    case 'C':
-        down_tag(backend, message);
-        break;
-    case 'G':
-        down_copy_in(backend);
-        break;
-    default:
-        break;
-    }
-    pass(&down->sink, message->body - WIRE_HEADER, WIRE_HEADER + message->have);
-}
-
-size_t relay_down(struct backend *backend, const char *data, size_t length)
-{
-    struct down down = {.backend = backend, .sink = {.out = &backend->hub->down}};
-    size_t at = 0;
-    while (at < length) {
-        const size_t left = length - at;
-        struct wire_message message;
-        if (backend->passing > 0) {
-            const size_t some = left < backend->passing ? left : backend->passing;
-            if (!backend->passing_drops) pass(&down.sink, data + at, some);
-            backend->passing -= some;
-            at += some;
-            continue;
-        }
-        const enum wire_result result = wire_peek(data + at, left, false, &message);
-        if (result == WIRE_INCOMPLETE) break;
-        if (result == WIRE_WRONG) {
-            buffer_clear(down.sink.out);
-            backend_close(backend, "the server sent what is no message");
-            return length;
-        }
-        if (message.have < message.size - WIRE_HEADER && is_gathered(backend, &message)) break;
-        down_message(&down, &message);
-        at += WIRE_HEADER + message.have;
-        backend->passing = message.size - WIRE_HEADER - message.have;
-    }
-    struct client *client = backend->client;
-    if (client != NULL && !client->closed) {
-        const size_t sent = down.sink.out->length + down.sink.run_length;
-        if (channel_backlog(&client->channel) == 0) client->since = hub_now();
-        write_out(&down.sink, &client->channel);
-        COUNT(backend->role, sent, sent);
-    }
-    buffer_clear(down.sink.out);
-    return at;
 }
