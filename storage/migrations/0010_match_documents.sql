@@ -66,7 +66,7 @@ $template$;
     ask_index CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.ask_index(query bytea, threshold double precision, wanted integer,
     in_source text, in_repository text, OUT "position" pg_snapshot, OUT model text,
-    OUT documents text[], OUT similarities double precision[])
+    OUT documents text[], OUT similarities double precision[], OUT embeddings integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $body$
 DECLARE
     door tekupdb."Door";
@@ -92,10 +92,11 @@ BEGIN
                 -- The first row says how it went, the others are documents.
                 SELECT max(r.document) FILTER (WHERE r.state = 'FOUND'),
                        coalesce(array_agg(r.document) FILTER (WHERE r.state IS NULL), '{}'),
-                       coalesce(array_agg(r.similarity) FILTER (WHERE r.state IS NULL), '{}')
-                INTO "position", documents, similarities
+                       coalesce(array_agg(r.similarity) FILTER (WHERE r.state IS NULL), '{}'),
+                       coalesce(array_agg(r.embedding) FILTER (WHERE r.state IS NULL), '{}')
+                INTO "position", documents, similarities, embeddings
                 FROM @dblink@.dblink(connection, request)
-                    AS r (state text, document text, similarity double precision);
+                    AS r (state text, document text, similarity double precision, embedding integer);
                 model := door."model";
                 EXIT;
             EXCEPTION WHEN OTHERS THEN
@@ -115,17 +116,17 @@ $template$;
     ask_nobody CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.ask_index(query bytea, threshold double precision, wanted integer,
     in_source text, in_repository text, OUT "position" pg_snapshot, OUT model text,
-    OUT documents text[], OUT similarities double precision[])
+    OUT documents text[], OUT similarities double precision[], OUT embeddings integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
 END $body$
 $template$;
 
-    -- Compares with every embedding, or with those of some documents. Plans are made for the filters
+    -- Compares with every embedding, or with some, or with those of some documents. Plans are made for the filters
     -- at hand, and compiling one takes longer than it saves.
     match_exactly CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.match_exactly(query @type@, threshold double precision, wanted integer,
-    in_source text, in_repository text, of_model text, only_documents text[])
+    in_source text, in_repository text, of_model text, only_documents text[], only_embeddings integer[])
 RETURNS TABLE (document text, similarity double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 SET jit = off AS $body$
@@ -138,6 +139,7 @@ BEGIN
         FROM vault."VaultDocument" d JOIN vault."VaultEmbedding" e ON e."documentId" = d."id"
             LEFT JOIN tekupdb."Chunk" c ON c."embeddingId" = e."id" AND c."documentId" = e."documentId"
         WHERE (only_documents IS NULL OR d."id" = ANY (only_documents))
+            AND (only_embeddings IS NULL OR e."id" = ANY (only_embeddings))
             AND (in_source IS NULL OR d."source" = in_source)
             AND (in_repository IS NULL OR d."repository" = in_repository)
             -- Embeddings of two models are never compared; those that say nothing of theirs are taken.
@@ -156,7 +158,7 @@ $template$;
     match_hits CONSTANT text := $template$
 CREATE OR REPLACE FUNCTION tekupdb.match_hits(query @type@, threshold double precision, wanted integer,
     in_source text, in_repository text, of_model text, applied pg_snapshot, asked integer,
-    documents text[], similarities double precision[])
+    documents text[], similarities double precision[], embeddings integer[])
 RETURNS TABLE (id text, source text, repository text, path text, content text, metadata jsonb, sha text,
     similarity double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
@@ -167,6 +169,7 @@ DECLARE
     changes bigint;
     everything boolean;
     dropped bigint;
+    exact integer[];
 BEGIN
     -- What a snapshot did not see is what began after it, and what it saw running.
     SELECT array_agg(c."id"), count(*), bool_or(c."id" IS NULL) INTO changed, changes, everything FROM (
@@ -189,17 +192,27 @@ BEGIN
         ORDER BY h.similarity DESC, d."id" LIMIT wanted;
         RETURN;
     END IF;
-    SELECT count(*) INTO dropped FROM unnest(documents) AS h (document) WHERE h.document = ANY (changed);
+    SELECT count(*) FILTER (WHERE h.document = ANY (changed)),
+        array_agg(h.embedding) FILTER (WHERE h.document <> ALL (changed))
+    INTO dropped, exact FROM unnest(documents, embeddings) AS h (document, embedding);
     IF cardinality(documents) = asked AND cardinality(documents) - dropped < wanted THEN
         RAISE SQLSTATE 'TK001';
+    END IF;
+    -- The index is right to four digits. Beside what is compared here its hits are compared here too, so
+    -- that equal ones stay equal; many are not worth it.
+    IF cardinality(exact) > 200 THEN
+        exact := NULL;
     END IF;
     RETURN QUERY
     SELECT d."id", d."source", d."repository", d."path", d."content", d."metadata", d."sha", h.similarity
     FROM (SELECT u.document, u.similarity FROM unnest(documents, similarities) AS u (document, similarity)
-          WHERE u.document <> ALL (changed)
+          WHERE exact IS NULL AND u.document <> ALL (changed)
           UNION ALL
           SELECT m.document, m.similarity FROM tekupdb.match_exactly(query, threshold, wanted, in_source,
-              in_repository, of_model, changed) AS m) AS h
+              in_repository, of_model, NULL, coalesce(exact, '{}')) AS m
+          UNION ALL
+          SELECT m.document, m.similarity FROM tekupdb.match_exactly(query, threshold, wanted, in_source,
+              in_repository, of_model, changed, NULL) AS m) AS h
         JOIN vault."VaultDocument" d ON d."id" = h.document
     ORDER BY h.similarity DESC, d."id" LIMIT wanted;
 END $body$
@@ -248,7 +261,7 @@ BEGIN
                 RETURN QUERY
                 SELECT * FROM tekupdb.match_hits(query_embedding, threshold, wanted, filter_source,
                     filter_repository, answer.model, answer."position", asked, answer.documents,
-                    answer.similarities);
+                    answer.similarities, answer.embeddings);
                 RETURN;
             EXCEPTION
                 WHEN SQLSTATE 'TK001' THEN
@@ -267,7 +280,7 @@ BEGIN
     RETURN QUERY
     SELECT d."id", d."source", d."repository", d."path", d."content", d."metadata", d."sha", h.similarity
     FROM tekupdb.match_exactly(query_embedding, threshold, wanted, filter_source, filter_repository,
-            of_model, NULL) AS h
+            of_model, NULL, NULL) AS h
         JOIN vault."VaultDocument" d ON d."id" = h.document
     ORDER BY h.similarity DESC, d."id";
 END $body$

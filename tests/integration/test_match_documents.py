@@ -561,7 +561,7 @@ def ask_index(vault, request=None, password=None, **options):
 
 def test_who_may_ask_the_index(vault):
     assert ask_index(vault, "SEARCH SECRET 1 0 - - AAAA") == [
-        ("INVALID", "the embedding has not 1536 dimensions", None)]
+        ("INVALID", "the embedding has not 1536 dimensions", None, None)]
     for password in ("x", "wrong" * 300, "0" * 32):
         with pytest.raises(psycopg2.OperationalError):
             ask_index(vault, "SEARCH SECRET 1 0 - - AAAA", password=password)

@@ -4,6 +4,7 @@
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/index_request.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,17 +23,17 @@ bool index_session_password(void *arg, const char *password)
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 static void put_row(struct passthrough_answer *answer, const char *state, const char *document,
-                    const char *similarity)
+                    const char *similarity, const char *embedding)
 {
-    const char *const values[] = {state, document, similarity};
-    passthrough_answer_row(answer, values, 3);
+    const char *const values[] = {state, document, similarity, embedding};
+    passthrough_answer_row(answer, values, 4);
 }
 
 static void begin(struct passthrough_answer *answer)
 {
     static const struct passthrough_column columns[] = {
-        {"state", 25}, {"document", 25}, {"similarity", 701}};
-    passthrough_answer_columns(answer, columns, 3);
+        {"state", 25}, {"document", 25}, {"similarity", 701}, {"embedding", 20}};
+    passthrough_answer_columns(answer, columns, 4);
 }
 
 static void end(struct passthrough_answer *answer, size_t rows)
@@ -45,7 +46,7 @@ static void end(struct passthrough_answer *answer, size_t rows)
 static void say(struct passthrough_answer *answer, const char *state, const char *reason)
 {
     begin(answer);
-    put_row(answer, state, reason, NULL);
+    put_row(answer, state, reason, NULL, NULL);
     end(answer, 1);
 }
 
@@ -53,14 +54,15 @@ static void put_hits(struct passthrough_answer *answer, const char *position,
                      const struct catalog_hit *hits, size_t count)
 {
     begin(answer);
-    put_row(answer, "FOUND", position, NULL);
+    put_row(answer, "FOUND", position, NULL, NULL);
     for (size_t i = 0; i < count; i++) {
-        char similarity[32];
+        char similarity[32], embedding[32];
         float value = hits[i].similarity;
         if (value > 1) value = 1; /* rounding */
         if (value < -1) value = -1;
         snprintf(similarity, sizeof(similarity), "%.9g", (double)value);
-        put_row(answer, NULL, hits[i].document, similarity);
+        snprintf(embedding, sizeof(embedding), "%" PRId64, hits[i].embedding);
+        put_row(answer, NULL, hits[i].document, similarity, embedding);
     }
     end(answer, count + 1);
 }

@@ -3,10 +3,10 @@
  * vault.match_documents asks the index (index_request.h says how). Whoever comes shows the secret
  * of the door as password, and again with each request.
  *
- * The answer is rows (state text, document text, similarity float8), the first of which says how it
- * went: FOUND with the position in the change feed that the index has at least, UNREADY or INVALID
- * with the reason. After FOUND there is a row for each document, the most similar one first, with
- * the state NULL.
+ * The answer is rows (state text, document text, similarity float8, embedding int8), the first of
+ * which says how it went: FOUND with the position in the change feed that the index has at least,
+ * UNREADY or INVALID with the reason. After FOUND there is a row for each document, the most
+ * similar one first, with the state NULL.
  */
 #ifndef TEKUPD_INDEX_SESSION_H
 #define TEKUPD_INDEX_SESSION_H
