@@ -736,6 +736,42 @@ def test_a_role_that_may_not_install_dblink(make_daemon, server):
         connection.close()
 
 
+def test_dblink_of_somebody_elses(make_daemon, server):
+    """In another schema, of a name that has to be quoted; taken away while the daemon runs."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute('CREATE SCHEMA "Other people\'s"; CREATE EXTENSION dblink SCHEMA "Other people\'s";'
+                       ' GRANT USAGE ON SCHEMA "Other people\'s" TO PUBLIC')
+    daemon = make_daemon(database_url=server.url())
+    daemon.start()
+    fill(daemon.client)
+    vault = Vault(daemon, "real[]")
+    cursor = vault.connect().cursor()
+    with vault.asked() as asked:
+        assert vault.paths(cursor, count=5) == BEST[:5]
+    assert asked.index
+    with server.connect() as connection:
+        connection.cursor().execute("DROP EXTENSION dblink")
+    assert vault.paths(cursor, count=5) == BEST[:5]
+    daemon.restart()
+    with vault.asked() as asked:
+        assert vault.paths(cursor, count=5) == BEST[:5]
+    assert asked.index, "it is installed again"
+    for connection in vault.open:
+        connection.close()
+
+
+def test_without_the_socket(make_daemon, server):
+    daemon = make_daemon(database_url=server.url(), config="[passthrough]\nlisten = off\n")
+    daemon.start()
+    fill(daemon.client)
+    vault = Vault(daemon, "real[]")
+    with vault.asked() as asked:
+        assert vault.paths(vault.connect().cursor(), count=5) == BEST[:5]
+    assert not asked.index
+    for connection in vault.open:
+        connection.close()
+
+
 def test_another_model_is_not_compared(make_daemon, server):
     daemon = make_daemon(database_url=server.url())
     daemon.start()
