@@ -345,6 +345,10 @@ void lease_tick(struct passthrough *hub, double now)
     struct backend *backend, *next;
     for (backend = TAILQ_FIRST(&hub->backends); backend != NULL; backend = next) {
         next = TAILQ_NEXT(backend, link);
+        /* A cancel that came before the server had begun with the query was in vain. */
+        if (backend->state == BACKEND_DRAINING && backend->expected_count > 0 &&
+            backend->cancels == 0)
+            cancel_backend(backend);
         if (backend->state == BACKEND_IDLE && now - backend->since > IDLE_S)
             backend_close(backend, "idle");
         else if ((backend->state == BACKEND_DRAINING || backend->state == BACKEND_ERRAND) &&

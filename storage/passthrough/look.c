@@ -287,6 +287,7 @@ struct statement_look {
     int depth;
     int set_config[CALLS_MOST]; /* depths of open calls */
     size_t set_configs;
+    char prior; /* the mark before the last token, where it was one */
 };
 
 static int look_at_set(const struct statement_look *seen)
@@ -334,6 +335,7 @@ static int look_at_word(const struct statement_look *seen, const struct token *t
 static bool names_columns(const struct statement_look *seen)
 {
     const struct token *before = &seen->before_name;
+    if (is(&seen->first, "create") && (is(before, "table") || is(before, "exists"))) return true;
     return is(before, "into") || is(before, "as") || is(before, "with") ||
            is(before, "recursive") || (is(before, "copy") && seen->count <= 4);
 }
@@ -356,7 +358,8 @@ static int close_parenthesis(struct statement_look *seen)
     int flags = 0;
     if (seen->set_configs > 0 && seen->set_config[seen->set_configs - 1] == seen->depth) {
         seen->set_configs--;
-        if (!is(&seen->last, "true")) flags = LOOK_SUSPECT | LOOK_CUSTOM;
+        const bool local = is(&seen->last, "true") && (seen->prior == ',' || seen->prior == '>');
+        if (!local) flags = LOOK_SUSPECT | LOOK_CUSTOM;
     }
     seen->depth--;
     return flags;
@@ -384,6 +387,7 @@ static int take(struct statement_look *seen, const struct token *token)
     if (seen->count == 1) seen->second = *token;
     if (seen->count == 2) seen->third = *token;
     seen->count++;
+    seen->prior = seen->last.mark;
     seen->last = *token;
     return flags;
 }

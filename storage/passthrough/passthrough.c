@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <event2/thread.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,21 @@ static void end_slow_starts(struct passthrough *hub, double now)
     }
 }
 
+/* Nothing is read from a client whose server is behind, so that its end has to be asked for. */
+static void end_gone(struct passthrough *hub)
+{
+    struct backend *backend, *next;
+    for (backend = TAILQ_FIRST(&hub->backends); backend != NULL; backend = next) {
+        struct client *client = backend->client;
+        next = TAILQ_NEXT(backend, link);
+        if (client == NULL || client->channel.reading) continue;
+        struct pollfd peer = {.fd = client->channel.fd};
+        if (poll(&peer, 1, 0) != 1 || !(peer.revents & (POLLHUP | POLLERR))) continue;
+        client_close(client);
+        next = TAILQ_FIRST(&hub->backends);
+    }
+}
+
 /* Those who take nothing while they hold what others wait for. */
 static void end_stalled(struct passthrough *hub, double now)
 {
@@ -164,6 +180,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     hub_bury(hub);
     event_add(hub->listening, NULL);
     end_slow_starts(hub, now);
+    end_gone(hub);
     end_stalled(hub, now);
     lease_tick(hub, now);
 }
