@@ -33,6 +33,7 @@ enum {
     STARTUP_S = 15,         /* for a client to log in */
     CONNECT_S = 10,         /* for a server connection to open */
     DRAIN_S = 5,            /* for a server connection to get rid of what a client left */
+    SURVEY_S = 10,
     STALL_S = 30, /* a client that takes nothing for so long while others wait is cut off */
     IDLE_S = 300, /* unused server connections are closed after that */
     PARAMETERS_MOST = 32,
@@ -115,6 +116,7 @@ enum errand {
     ERRAND_NONE,
     ERRAND_PROFILE,  /* brings the session to the profile of the client that waits for it */
     ERRAND_QUESTION, /* what there is in the session, of its client's */
+    ERRAND_SURVEY,   /* whether the database has code that may leave something unseen */
     ERRAND_ROLLBACK, /* of what a client that is gone had begun */
     ERRAND_CLEAN,    /* DISCARD ALL */
 };
@@ -242,6 +244,9 @@ struct passthrough {
     struct profiles profiles;
     struct profile *plain; /* with no settings */
     bool serving, serve_again;
+    bool strict; /* triggers and views may leave something: every lease ends with a question */
+    bool leased_since; /* the last survey */
+    double surveyed_at;
     struct statements statements;
 
     char *room;             /* READ_ROOM bytes to read into */
@@ -318,7 +323,8 @@ void backend_run(struct backend *backend, enum errand errand, const char *sql);
 void lease_request(struct client *client);
 void lease_forget(struct client *client); /* it waits no longer */
 
-void lease_again(struct client *client); /* the connection it was to get is gone */
+void lease_again(struct client *client);   /* the connection it was to get is gone */
+void lease_fresh(struct backend *backend); /* goes to its role's first client, or is idle */
 void lease_connected(struct backend *backend);
 /* There is one connection less: opens one where somebody waits for it. */
 void lease_serve(struct passthrough *hub);
@@ -336,6 +342,9 @@ void session_ended(struct backend *backend);
 /* The client of a lease is gone; then all that it had sent has been answered. */
 void session_abandoned(struct backend *backend, bool pinned);
 void session_drained(struct backend *backend);
+
+/* Looks for code in the database that may leave something in a session without being named. */
+void session_survey(struct backend *backend);
 
 void session_errand_done(struct backend *backend);
 void session_set_pins(struct client *client, int pins);

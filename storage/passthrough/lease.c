@@ -82,6 +82,7 @@ void lease_give(struct backend *backend, struct client *client, bool go_on)
     backend->last_client = client->id;
     backend->unsynced = backend->copying = backend->reported = backend->told_fatal = false;
     COUNT(backend->role, leases, 1);
+    backend->hub->leased_since = true;
     backend_update_reading(backend);
     if (client->state == CLIENT_LOGIN) {
         client->backend = NULL;
@@ -296,6 +297,14 @@ void lease_rest(struct backend *backend)
 void lease_connected(struct backend *backend)
 {
     backend->profile = profile_use(backend->hub->plain);
+    if (hub_now() - backend->hub->surveyed_at > SURVEY_S)
+        session_survey(backend);
+    else
+        lease_fresh(backend);
+}
+
+void lease_fresh(struct backend *backend)
+{
     backend_set(backend, BACKEND_IDLE);
     backend_update_reading(backend);
     /* It was opened for a client of its role; another role gets it after that at the earliest. */
@@ -338,8 +347,17 @@ static void fail_waiting(struct role *role, double now, int wait_s)
     }
 }
 
+/* What the database has in it may change at any time. */
+static void survey(struct passthrough *hub, double now)
+{
+    struct backend *idle = TAILQ_FIRST(&hub->idle);
+    if (hub->leased_since && idle != NULL && now - hub->surveyed_at > SURVEY_S)
+        session_survey(idle);
+}
+
 void lease_tick(struct passthrough *hub, double now)
 {
+    survey(hub, now);
     for (size_t i = 0; i < PASSTHROUGH_ROLES; i++)
         fail_waiting(&hub->roles[i], now, hub->options.wait_s);
     struct backend *backend, *next;

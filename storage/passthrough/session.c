@@ -6,6 +6,8 @@
  * settings that PostgreSQL reports follow the client without one (profile.h). What a client that
  * has ended leaves is rolled back and discarded. */
 #include "storage/passthrough/internal.h"
+
+#include "storage/base/log.h"
 #include "storage/passthrough/look.h"
 #include "storage/passthrough/wire.h"
 
@@ -32,6 +34,19 @@ static const char question[] =
     "'" STATEMENT_PREFIX "%'),"
     " (SELECT pg_catalog.string_agg(name || '=' || pg_catalog.current_setting(name), E'\\n') "
     "FROM pg_catalog.pg_settings WHERE source = 'session')";
+
+/* Functions that somebody made, which triggers, views and defaults may call without a statement
+ * that names them, and that may leave something behind. */
+static const char survey[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS f"
+    " JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang"
+    " JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace"
+    " WHERE f.oid >= 16384 AND n.nspname <> 'tekupdb' AND f.proname <> 'match_documents'"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d"
+    " WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid"
+    " AND d.deptype = 'e')"
+    " AND (l.lanname NOT IN ('sql', 'plpgsql') OR f.prosqlbody IS NOT NULL OR f.prosrc ~* "
+    "'(set_config|advisory|temp|hold|execute|[[:<:]](set|listen|prepare|setseed)[[:>:]])'))";
 
 static const enum passthrough_pin asked[] = {PIN_LISTEN, PIN_TEMPORARY, PIN_ADVISORY, PIN_CURSOR,
                                              PIN_PREPARE};
@@ -188,7 +203,8 @@ void session_ended(struct backend *backend)
     /* A question would do away with the unnamed statement. */
     const bool ask =
         !client->unnamed_long &&
-        ((backend->look & (LOOK_SUSPECT | LOOK_CUSTOM | LOOK_OPAQUE)) != 0 || backend->discarded);
+        (client->hub->strict || (backend->look & (LOOK_SUSPECT | LOOK_CUSTOM | LOOK_OPAQUE)) != 0 ||
+         backend->discarded);
     backend->transacted = backend->failed = backend->discarded = false;
     backend->readies = 0;
     if (ask) {
@@ -217,7 +233,7 @@ static void question_answered(struct backend *backend)
         prepared_clear(&backend->prepared, &client->hub->statements);
     }
     /* Code that was not seen may have set what the server does not list. */
-    if (backend->look & LOOK_OPAQUE) use_profile(backend, NULL);
+    if (client->hub->strict || backend->look & LOOK_OPAQUE) use_profile(backend, NULL);
     backend->look = 0;
     settle(backend, client);
 }
@@ -228,7 +244,7 @@ static void clean(struct backend *backend)
 {
     if (backend->status != 'I')
         backend_run(backend, ERRAND_ROLLBACK, "ROLLBACK");
-    else if (backend->look != 0 || backend->left_pinned)
+    else if (backend->look != 0 || backend->left_pinned || backend->hub->strict)
         backend_run(backend, ERRAND_CLEAN, "DISCARD ALL");
     else
         lease_rest(backend);
@@ -288,6 +304,24 @@ void session_abandoned(struct backend *backend, bool pinned)
 
 /* ---- Errands ---- */
 
+void session_survey(struct backend *backend)
+{
+    backend->hub->surveyed_at = hub_now();
+    backend->hub->leased_since = false;
+    backend_run(backend, ERRAND_SURVEY, survey);
+}
+
+/* Where there is no answer, there may be such code. */
+static void surveyed(struct backend *backend)
+{
+    const struct buffer *row = &backend->errand_row;
+    const bool none = backend->errand_error.length == 0 && row->length == 7 && row->data[6] == 'f';
+    if (backend->hub->strict == none)
+        log_info("passthrough.survey", "hidden_code=%s", none ? "no" : "yes");
+    backend->hub->strict = !none;
+    lease_fresh(backend);
+}
+
 static void profile_reached(struct backend *backend)
 {
     struct client *client = backend->errand_for;
@@ -323,6 +357,9 @@ void session_errand_done(struct backend *backend)
     switch (errand) {
     case ERRAND_PROFILE:
         profile_reached(backend);
+        return;
+    case ERRAND_SURVEY:
+        surveyed(backend);
         return;
     case ERRAND_QUESTION:
         question_answered(backend);

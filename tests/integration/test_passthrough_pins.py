@@ -241,3 +241,31 @@ def test_sequences_tell_no_other_clients_numbers(daemon, wires):
     assert second.value("SELECT currval('billy.numbers')") == number
     assert second.value("SELECT lastval()") == number
     second.rows("COMMIT")
+
+
+def test_what_a_trigger_leaves_is_nobody_elses(daemon, wires):
+    daemon.sql("""CREATE TABLE billy.watched (a int);
+                  GRANT ALL ON billy.watched TO tekup_billy;
+                  CREATE FUNCTION billy.leave() RETURNS trigger LANGUAGE plpgsql AS $$
+                  BEGIN
+                      PERFORM set_config('billy.leak', 'seven', false);
+                      PERFORM set_config('work_mem', '7MB', false);
+                      RETURN NEW;
+                  END $$;
+                  CREATE TRIGGER leave BEFORE INSERT ON billy.watched
+                  FOR EACH ROW EXECUTE FUNCTION billy.leave()""")
+    first, second = wires(), wires()
+    first.rows("SELECT 1")
+    wait_for(lambda: "hidden_code=yes" in daemon.log() or not second.rows("SELECT 1"), "the function to be seen")
+    first.rows("INSERT INTO billy.watched VALUES (1)")
+    assert first.value("SHOW work_mem") == "7MB"
+    for other in [wires() for _ in range(3)]:
+        assert other.value("SELECT coalesce(current_setting('billy.leak', true), '')") == ""
+        assert other.value("SHOW work_mem") == "4MB"
+    first.close()
+    held = [wires() for _ in range(3)]
+    for other in held:
+        other.rows("BEGIN")
+        assert other.value("SELECT coalesce(current_setting('billy.leak', true), '')") == ""
+        assert other.value("SHOW work_mem") == "4MB"
+    daemon.sql("DROP TABLE billy.watched; DROP FUNCTION billy.leave()")
