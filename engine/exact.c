@@ -73,7 +73,9 @@ static void compare_chunk(struct comparison *comparison)
     for (uint32_t i = 0; i < comparison->count && comparison->ok; i++) {
         const uint32_t slot = comparison->slots[i];
         const struct row row = tk_store_row(store, slot);
-        const float coarse = tk_coarse_similarity(coder, query, row);
+        const uint32_t next = comparison->slots[i + 1 < comparison->count ? i + 1 : i];
+        const float coarse =
+            tk_coarse_similarity_ahead(coder, query, row, tk_store_codes(store, next));
         if (coarse < tk_ranking_floor(ranking) - COARSE_SLACK * row.scale) continue;
         const float similarity = tk_fine_similarity(coder, query, row);
         comparison->ok = comparison->by_id
