@@ -312,11 +312,14 @@ void backend_set(struct backend *backend, enum backend_state state)
     if (state == BACKEND_LEASED) COUNT(backend->role, leased, 1);
 }
 
-/* Nothing is lying in an idle connection's socket, not even its end. */
+/* Nothing is lying in an idle connection's socket, not even its end. Of one that was read to the
+ * end of an answer a moment ago that need not be asked. */
 bool backend_is_alive(struct backend *backend)
 {
+    static const double moment = 0.001;
     char byte;
     if (backend->channel.broken) return false;
+    if (hub_now() - backend->since < moment) return true;
     const ssize_t got = recv(backend->channel.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     /* With TLS a byte may be a new session's ticket. */
     return got < 0 || (got > 0 && backend->channel.ssl != NULL);
