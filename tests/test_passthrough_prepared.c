@@ -135,7 +135,7 @@ Test(passthrough_prepared, the_least_lately_used_gives_way)
 static struct profile *make(struct profiles *profiles, const char *options)
 {
     struct profile_draft draft = {0};
-    const char *wrong;
+    const char *wrong = "";
     cr_assert(profile_options(&draft, options, &wrong), "%s", wrong);
     return profile_of(profiles, &draft);
 }
