@@ -215,9 +215,7 @@ size_t answer_read(struct client *client, const char *data, size_t length)
         const size_t left = length - at;
         struct wire_message message;
         if (client->dropping > 0) {
-            const size_t some = left < client->dropping ? left : client->dropping;
-            client->dropping -= some;
-            at += some;
+            at += client_drop(client, left);
             continue;
         }
         const enum wire_result result = wire_peek(data + at, left, true, &message);

@@ -290,6 +290,15 @@ void client_fail_with(struct client *client, const struct buffer *error); /* an 
 
 /* Ends it; what it had leased is cleaned. */
 void client_close(struct client *client);
+
+/* Drops what is left to be dropped of the next `length` bytes that it sent; returns how many. */
+static inline size_t client_drop(struct client *client, size_t length)
+{
+    const size_t some = length < client->dropping ? length : client->dropping;
+    client->dropping -= some;
+    return some;
+}
+
 void client_release(struct client *client); /* frees its memory, by hub_bury */
 
 void client_forget_unnamed(struct client *client);

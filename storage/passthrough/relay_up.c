@@ -564,9 +564,7 @@ size_t relay_up(struct client *client, const char *data, size_t length)
         const size_t left = length - at;
         struct wire_message message;
         if (client->dropping > 0) {
-            const size_t some = left < client->dropping ? left : client->dropping;
-            client->dropping -= some;
-            at += some;
+            at += client_drop(client, left);
             continue;
         }
         if (client->backend != NULL && client->backend->sending > 0) {
