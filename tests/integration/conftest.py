@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from daemon import Daemon  # noqa: E402
 from doors import doors, node  # noqa: E402, F401
 from server import Server  # noqa: E402
+from wire import Wire  # noqa: E402
 
 LOG_SHOWN = 20000
 WITH_PGVECTOR = pathlib.Path(__file__).resolve().parents[1] / "with-pgvector"
@@ -32,6 +33,20 @@ def daemon():
 @pytest.fixture(scope="module")
 def client(daemon):
     return daemon.client
+
+
+@pytest.fixture
+def wires(daemon):
+    """Makes clients of the daemon's PostgreSQL socket that are gone after the test."""
+    made = []
+
+    def make(user="tekup_billy", **parameters):
+        made.append(Wire(daemon.run, user, **parameters))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 
 from daemon import Daemon, wait_for
 from test_passthrough_pool import figures
-from wire import Wire, bind, describe, execute, parse, query, SYNC
+from wire import bind, describe, execute, parse, query, SYNC
 
 
 @pytest.fixture(scope="module")
@@ -18,20 +18,6 @@ def daemon():
         yield daemon
     finally:
         daemon.clean_up()
-
-
-@pytest.fixture
-def wires(daemon):
-    """Makes clients that are gone after the test."""
-    made = []
-
-    def make(**parameters):
-        made.append(Wire(daemon.run, **parameters))
-        return made[-1]
-
-    yield make
-    for wire in made:
-        wire.close()
 
 
 def backend(wire):

@@ -60,17 +60,10 @@ def daemon():
         daemon.clean_up()
 
 
-@pytest.fixture
-def wires(daemon):
-    made = []
-
-    def make(user="tekup_billy", **parameters):
-        made.append(Wire(daemon.run, user, **parameters))
-        return made[-1]
-
-    yield make
-    for wire in made:
-        wire.close()
+@pytest.fixture(autouse=True)
+def everything_given_back(daemon):
+    """After each test, and after its clients have gone."""
+    yield
     wait_for(lambda: figures(daemon)["leased"] == 0, "everything to be given back")
 
 

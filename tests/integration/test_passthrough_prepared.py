@@ -4,7 +4,7 @@ import pytest
 
 from daemon import Daemon, wait_for
 from test_passthrough_pool import terminate
-from wire import Wire, bind, close, describe, execute, parse, query, FLUSH, SYNC
+from wire import bind, close, describe, execute, parse, query, FLUSH, SYNC
 
 
 @pytest.fixture(scope="module")
@@ -17,19 +17,6 @@ def daemon():
         yield daemon
     finally:
         daemon.clean_up()
-
-
-@pytest.fixture
-def wires(daemon):
-    made = []
-
-    def make(**parameters):
-        made.append(Wire(daemon.run, **parameters))
-        return made[-1]
-
-    yield make
-    for wire in made:
-        wire.close()
 
 
 def run(wire, name, *values):
