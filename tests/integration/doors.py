@@ -86,10 +86,7 @@ class Doors:
 
 @pytest.fixture(scope="module")
 def doors(daemon):
-    doors = Doors(daemon)
-    # Not among what services are granted, but an administrator may, and then it has to work.
-    doors.superuser(f"GRANT TEMPORARY ON DATABASE {DATABASE} TO {', '.join('tekup_' + one for one in SERVICES)}")
-    return doors
+    return Doors(daemon)
 
 
 @pytest.fixture(scope="session")

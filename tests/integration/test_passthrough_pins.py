@@ -14,7 +14,6 @@ def daemon():
     daemon = Daemon(config="[passthrough]\nconnection_limit = 3\nwait_timeout = 20\n")
     try:
         daemon.start()
-        daemon.sql("GRANT TEMPORARY ON DATABASE tekup_db TO tekup_billy")
         yield daemon
     finally:
         daemon.clean_up()
