@@ -5,8 +5,10 @@
 #ifndef INGEST_PIPELINE_H
 #define INGEST_PIPELINE_H
 
-#include "ingest/embed.h"
+#include "ingest/embedding/embed.h"
 #include "storage/vault.h"
+
+struct http_client;
 
 /* written and deleted are told after each commit, by the thread that wrote, and not of a write that
  * failed. settle returns when what has been committed before is found by searches; a sync calls it
@@ -22,6 +24,7 @@ struct vault_listener {
 struct pipeline {
     struct pool *pool;
     struct embedder *embedder;
+    struct http_client *http; /* by which sources are read; NULL: by none but `local` */
     struct vault_listener listener;
 };
 

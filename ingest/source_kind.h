@@ -9,8 +9,12 @@
 
 #include "storage/base/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
+
+struct http_client;
 
 /* Why an item is not taken in. */
 enum skip_reason {
@@ -21,9 +25,17 @@ enum skip_reason {
     SKIP_EMPTY,    /* nothing but white space */
     SKIP_NOT_FILE, /* symbolic link, socket, device */
     SKIP_UNREADABLE,
+    SKIP_SUBMODULE,   /* another repository's place in this one */
+    SKIP_LFS,         /* a pointer of Git LFS: the content is elsewhere */
+    SKIP_UNSUPPORTED, /* a kind of file whose text cannot be had */
     SKIP_REASONS
 };
 const char *skip_reason_name(enum skip_reason reason); /* "ignored", "binary", ... */
+/* SKIP_REASONS where there is no such name. */
+enum skip_reason skip_reason_find(const char *name);
+
+/* Why a text of these bytes is no document: SKIP_EMPTY, SKIP_BINARY, or SKIP_NONE. */
+enum skip_reason skip_reason_of_text(const char *text, size_t length);
 
 /* The longest path of a document, in bytes. */
 enum { SOURCE_PATH_MAX = 4096 };
@@ -47,25 +59,52 @@ typedef int (*source_item_fn)(void *arg, const struct source_item *item);
  * The path may hold any bytes but NUL. */
 typedef void (*source_skip_fn)(void *arg, const char *path, enum skip_reason reason);
 
+/* What a kind is given for one sync; all of it outlives the state that `open` makes. */
+struct source_context {
+    const char *repository;
+    const char *config; /* a JSON object's text */
+    /* What `cursor` gave at the end of the last complete sync with the same config; NULL: none. */
+    const char *cursor;
+    struct http_client *http;
+    const atomic_bool *stop; /* ends whatever waits, with ERR_CANCELLED; NULL: nothing does */
+    /* Told when the source makes the sync wait ("GitHub's rate limit"), with why NULL when it goes
+     * on. May be called from several threads. NULL: nobody wants to know. */
+    void (*waiting)(void *arg, const char *why, time_t until);
+    void *arg;
+};
+
+enum { SOURCE_LISTED = 0, SOURCE_UNCHANGED = 1 };
+
 struct source_kind {
     const char *name;
-    /* Whether config (a JSON object's text) is right for this kind. ERR_INVALID names the field. */
+    /* Whether config is right for this kind. ERR_INVALID names the field. */
     int (*check)(const char *repository, const char *config, struct error *err);
-    int (*open)(const char *repository, const char *config, void **state, struct error *err);
-    /* Lists everything, or fails. A listing that fails half way says nothing about what is gone.
-     * What is skipped as SKIP_UNREADABLE is there, so that it is not gone either. */
+    int (*open)(const struct source_context *context, void **state, struct error *err);
+    /* Lists everything and returns SOURCE_LISTED, or fails. A listing that fails half way says
+     * nothing about what is gone. What is skipped as SKIP_UNREADABLE is there, so that it is not
+     * gone either. Where there is a cursor it may list nothing and return SOURCE_UNCHANGED:
+     * everything is as it was then. */
     int (*list)(void *state, source_item_fn item, source_skip_fn skip, void *arg,
                 struct error *err);
     /* Returns 0 with the content, 1 when it is to be skipped (with *reason), -1 on failure.
      * ERR_NOT_FOUND: it went away since it was listed. ERR_UNAVAILABLE: the source as a whole
      * cannot be read now; any other error is about this item. May be called from several threads at
-     * once.
+     * once. An item that was listed with its sha and turned out to be skipped (but for
+     * SKIP_UNREADABLE) is not asked for again while its sha stays.
      */
     int (*fetch)(void *state, const char *path, struct source_content *content,
                  enum skip_reason *reason, struct error *err);
     /* Whether the source is still the one that was opened; asked before anything is deleted that
      * the listing did not hold. NULL where listing and fetching cannot miss it. */
     int (*verify)(void *state, struct error *err);
+    /* After a complete sync: from where the next may start, as text in UTF-8 of the kind's own,
+     * which the caller frees. NULL where a kind always lists anew. */
+    int (*cursor)(void *state, char **text, struct error *err);
+    /* For who sets a source up: shows with the fewest calls that it can be read. *report is a
+     * sentence or two about what was found, which the caller frees. On failure err says in words
+     * what is wrong, with the token, the name, the permission, and what to do. NULL: it is enough
+     * that the listing begins and its first item can be fetched. */
+    int (*test)(const struct source_context *context, char **report, struct error *err);
     void (*close)(void *state);
 };
 

@@ -13,6 +13,7 @@
 #include "ingest/sync_run.h"
 
 #include "ingest/sync.h"
+#include "ingest/sync_cursor.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/log.h"
 #include "storage/sources.h"
@@ -26,7 +27,10 @@
 struct work {
     struct sync_run *run;
     const struct source_kind *kind;
+    struct source_context context;
     void *state; /* of the open source */
+    struct sync_cursor before; /* of the last complete sync */
+    struct sync_cursor after;  /* what this one leaves; under run->lock */
     struct sync_plan plan;
 
     void (*step)(struct work *work, size_t i);
@@ -107,18 +111,58 @@ static int settle(struct work *work, int status, struct error *err)
     return -1;
 }
 
-static int make_plan(struct work *work, struct error *err)
+static int list_versions(struct work *work, struct error *err)
 {
     struct sync_run *run = work->run;
-    int status = work->kind->list(work->state, on_item, on_skip, work, err);
-    if (settle(work, status, err) != 0) return -1;
-    status = vault_list_versions(run->pipeline->pool, run->source, run->repository,
-                                 embedder_model(run->pipeline->embedder), on_version, work, err);
-    if (settle(work, status, err) != 0) return -1;
-    plan_match(&work->plan);
+    const int status =
+        vault_list_versions(run->pipeline->pool, run->source, run->repository,
+                            embedder_model(run->pipeline->embedder), on_version, work, err);
+    return settle(work, status, err);
+}
+
+/* Whether the vault has what the last complete sync left there, as far as can be told: others may
+ * write to it too. */
+static bool is_as_left(const struct work *work)
+{
+    for (size_t i = 0; i < work->plan.version_count; i++)
+        if (!work->plan.versions[i].current) return false;
+    return work->plan.version_count == work->before.documents;
+}
+
+static int open_source(struct work *work, const char *cursor, struct error *err)
+{
+    if (work->state != NULL) work->kind->close(work->state);
+    work->state = NULL;
+    work->context.cursor = cursor;
+    return work->kind->open(&work->context, &work->state, err);
+}
+
+/* Lists the source. Returns SOURCE_LISTED, SOURCE_UNCHANGED or -1. */
+static int list_source(struct work *work, struct error *err)
+{
+    const int status = work->kind->list(work->state, on_item, on_skip, work, err);
+    if (settle(work, status < 0 ? -1 : 0, err) != 0) return -1;
+    return status;
+}
+
+/* *unchanged: there is nothing to do. */
+static int make_plan(struct work *work, bool *unchanged, struct error *err)
+{
+    struct sync_run *run = work->run;
+    *unchanged = false;
+    int status = list_source(work, err);
+    if (status < 0 || list_versions(work, err) != 0) return -1;
+    if (status == SOURCE_UNCHANGED) {
+        *unchanged = is_as_left(work);
+        if (!*unchanged && (open_source(work, NULL, err) != 0 || list_source(work, err) < 0))
+            return -1;
+    }
+    if (!*unchanged) plan_match(&work->plan);
+    const size_t found = *unchanged ? work->plan.version_count : work->plan.item_count;
     pthread_mutex_lock(&run->lock);
-    run->figures.found = work->plan.item_count;
-    run->figures.total = work->plan.item_count;
+    run->figures.found = found;
+    run->figures.total = found;
+    if (*unchanged) run->figures.unchanged = found;
     pthread_mutex_unlock(&run->lock);
     return 0;
 }
@@ -176,6 +220,9 @@ static void leave_out(struct work *work, const struct plan_item *item, enum skip
     run->figures.found--;
     run->figures.total--;
     if (reason != SKIP_NONE) run->figures.skipped[reason]++;
+    /* Where memory runs out it is fetched once more, no harm. */
+    if (reason != SKIP_NONE && reason != SKIP_UNREADABLE && item->sha != NULL)
+        sync_cursor_add_skipped(&work->after, item->path, item->sha, reason);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -221,6 +268,11 @@ static void take_item(struct work *work, size_t i)
 
     if (is_unchanged(item, item->sha)) {
         add_to(work->run, &work->run->figures.unchanged, 1);
+        return;
+    }
+    if (item->sha != NULL &&
+        (reason = sync_cursor_skipped(&work->before, item->path, item->sha)) != SKIP_NONE) {
+        leave_out(work, item, reason);
         return;
     }
     const int fetched = work->kind->fetch(work->state, item->path, &content, &reason, &err);
@@ -293,13 +345,17 @@ static int delete_gone(struct work *work, struct error *err)
     return for_each(work, drop_version, work->plan.version_count, err);
 }
 
-static int set_cursor(const struct sync_run *run, time_t listed, struct error *err)
+static int set_cursor(struct work *work, time_t listed, struct error *err)
 {
-    struct tm utc;
-    char cursor[64];
-    gmtime_r(&listed, &utc);
-    strftime(cursor, sizeof(cursor), "{\"listedAt\": \"%Y-%m-%dT%H:%M:%SZ\"}", &utc);
-    return cursor_set(run->pipeline->pool, run->source, run->repository, cursor, err);
+    const struct sync_run *run = work->run;
+    if (work->kind->cursor != NULL &&
+        work->kind->cursor(work->state, &work->after.source, err) != 0)
+        return -1;
+    if (vault_count_documents(run->pipeline->pool, run->source, run->repository,
+                              &work->after.documents, err) != 0)
+        return -1;
+    return sync_cursor_write(run->pipeline->pool, run->source, run->repository,
+                             work->context.config, listed, &work->after, err);
 }
 
 static int report_failed(struct work *work, struct error *err)
@@ -313,25 +369,37 @@ static int report_failed(struct work *work, struct error *err)
 static int bring_up_to_date(struct work *work, struct error *err)
 {
     const time_t listed = time(NULL);
-    if (make_plan(work, err) != 0) return -1;
+    bool unchanged;
+    if (make_plan(work, &unchanged, err) != 0) return -1;
+    if (unchanged) return 0; /* the cursor of the last sync is that of this one */
     if (for_each(work, take_item, work->plan.item_count, err) != 0) return -1;
     if (delete_gone(work, err) != 0) return -1;
     if (work->first_failed != SIZE_MAX) return report_failed(work, err);
-    return set_cursor(work->run, listed, err);
+    return set_cursor(work, listed, err);
 }
 
 int sync_run(struct sync_run *run, const char *config, struct error *err)
 {
+    const struct pipeline *pipeline = run->pipeline;
     struct work work = {
         .run = run, .kind = source_kind_find(run->source), .first_failed = SIZE_MAX};
     if (work.kind == NULL)
         return error_set(err, ERR_INVALID, "source", "there is no kind of source \"%s\"",
                          run->source);
-    if (work.kind->open(run->repository, config, &work.state, err) != 0) return -1;
-    const int status = bring_up_to_date(&work, err);
-    const struct vault_listener *listener = &run->pipeline->listener;
-    if (listener->settle != NULL) listener->settle(listener->arg);
-    work.kind->close(work.state);
+    work.context = (struct source_context){.repository = run->repository,
+                                           .config = config,
+                                           .http = pipeline->http,
+                                           .stop = run->stop};
+    int status = sync_cursor_read(pipeline->pool, run->source, run->repository, config,
+                                  &work.before, err);
+    if (status == 0) status = open_source(&work, work.before.source, err);
+    if (status == 0) {
+        status = bring_up_to_date(&work, err);
+        if (pipeline->listener.settle != NULL) pipeline->listener.settle(pipeline->listener.arg);
+    }
+    if (work.state != NULL) work.kind->close(work.state);
     plan_free(&work.plan);
+    sync_cursor_free(&work.before);
+    sync_cursor_free(&work.after);
     return status;
 }

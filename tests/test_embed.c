@@ -1,6 +1,6 @@
-#include "ingest/embed.h"
-#include "ingest/letters.h"
-#include "ingest/words.h"
+#include "ingest/embedding/embed.h"
+#include "ingest/embedding/letters.h"
+#include "ingest/embedding/words.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

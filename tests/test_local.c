@@ -95,11 +95,17 @@ static void on_skip(void *arg, const char *path, enum skip_reason reason)
     buffer_format(&listing->skipped, "%s %s\n", skip_reason_name(reason), path);
 }
 
+static int open_at_root(const char *config, void **state, struct error *err)
+{
+    const struct source_context context = {.repository = root, .config = config};
+    return source_local.open(&context, state, err);
+}
+
 static void *open_source(const char *config)
 {
     void *state = NULL;
     struct error err = {0};
-    cr_assert_eq(source_local.open(root, config, &state, &err), 0, "%s", err.message);
+    cr_assert_eq(open_at_root(config, &state, &err), 0, "%s", err.message);
     return state;
 }
 
@@ -422,7 +428,7 @@ Test(local, a_root_that_was_deleted_fails_the_listing)
     cr_expect_eq(list_again(state, &listing, &err), -1);
     cr_expect_neq(err.message[0], '\0');
     source_local.close(state);
-    cr_expect_eq(source_local.open(root, "{}", &state, &err), -1);
+    cr_expect_eq(open_at_root("{}", &state, &err), -1);
     cr_expect_eq(err.code, ERR_UNAVAILABLE);
     free_listing(&listing);
     remove_root();

@@ -124,14 +124,20 @@ static void ignore_skip(void *arg, const char *path, enum skip_reason reason)
     (void)reason;
 }
 
-static int try_source(const struct registration *tried, struct error *err)
+/* *report stays NULL where the kind has nothing to say. */
+static int try_source(struct daemon *daemon, const struct registration *tried, char **report,
+                      struct error *err)
 {
     const struct source_kind *kind = tried->kind;
+    const struct source_context context = {.repository = tried->repository,
+                                           .config = tried->config,
+                                           .http = daemon->pipeline.http};
     struct first_item first = {0};
     struct source_content content = {0};
     enum skip_reason reason;
     void *state;
-    if (kind->open(tried->repository, tried->config, &state, err) != 0) return -1;
+    if (kind->test != NULL) return kind->test(&context, report, err);
+    if (kind->open(&context, &state, err) != 0) return -1;
     int rc = kind->list(state, take_first, ignore_skip, &first, err);
     if (first.found) rc = 0;
     if (rc == 0 && first.path != NULL) {
@@ -151,15 +157,19 @@ void api_sources_test(struct daemon *daemon, struct http_request *request)
 {
     struct registration tried;
     struct error err = {0};
-    if (read_registration(request, &tried, &err) != 0 || try_source(&tried, &err) != 0) {
+    char *report = NULL;
+    if (read_registration(request, &tried, &err) != 0 ||
+        try_source(daemon, &tried, &report, &err) != 0) {
         api_fail(daemon, request, &err);
     } else {
         struct buffer body = {0};
         json_put_open(&body, '{');
         json_field_boolean(&body, "ok", true);
+        if (report != NULL) json_field_text(&body, "report", report);
         json_put_close(&body, '}');
         http_respond(request, 200, &body);
     }
+    free(report);
     registration_free(&tried);
 }
 

@@ -7,7 +7,7 @@
 #ifndef TEKUPD_DAEMON_H
 #define TEKUPD_DAEMON_H
 
-#include "ingest/embed.h"
+#include "ingest/embedding/embed.h"
 #include "ingest/pipeline.h"
 #include "ingest/sync.h"
 #include "storage/cluster.h"

@@ -4,7 +4,7 @@
 #ifndef TEKUPD_SEARCH_REQUEST_H
 #define TEKUPD_SEARCH_REQUEST_H
 
-#include "ingest/embed.h"
+#include "ingest/embedding/embed.h"
 #include "storage/base/error.h"
 #include "storage/vault.h"
 

@@ -15,9 +15,9 @@
  * All sums are of integers, in any order the same, and the square root and the division at the end
  * are exact by IEEE 754: every machine gets the same bits.
  */
-#include "ingest/embed_provider.h"
+#include "ingest/embedding/embed_provider.h"
 
-#include "ingest/words.h"
+#include "ingest/embedding/words.h"
 
 #include <math.h>
 #include <stdbool.h>

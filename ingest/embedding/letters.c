@@ -1,5 +1,5 @@
 /* letters.c: ranges of code points (Unicode 15). */
-#include "ingest/letters.h"
+#include "ingest/embedding/letters.h"
 
 #include "storage/base/utf8.h"
 

@@ -1,7 +1,7 @@
 /* embed.c: chooses the provider of embeddings by its name. */
-#include "ingest/embed.h"
+#include "ingest/embedding/embed.h"
 
-#include "ingest/embed_provider.h"
+#include "ingest/embedding/embed_provider.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* local_config.c: reads the settings of a `local` source and refuses what it does not know. */
-#include "ingest/local_config.h"
+#include "ingest/local/local_config.h"
 
 #include "storage/base/buffer.h"
 

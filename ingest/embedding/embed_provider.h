@@ -2,7 +2,7 @@
 #ifndef INGEST_EMBED_PROVIDER_H
 #define INGEST_EMBED_PROVIDER_H
 
-#include "ingest/embed.h"
+#include "ingest/embedding/embed.h"
 
 struct embed_provider {
     const char *name;  /* as embedding.provider spells it */

@@ -1,5 +1,5 @@
 /* tree.c: opens, lists and reads beneath a root. */
-#include "ingest/tree.h"
+#include "ingest/local/tree.h"
 
 #include <dirent.h>
 #include <errno.h>

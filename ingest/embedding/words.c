@@ -1,7 +1,7 @@
 /* words.c: finds the words of a text. */
-#include "ingest/words.h"
+#include "ingest/embedding/words.h"
 
-#include "ingest/letters.h"
+#include "ingest/embedding/letters.h"
 
 #include <string.h>
 

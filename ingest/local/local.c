@@ -6,10 +6,9 @@
  * be listed for want of permission, or whose .gitignore cannot be read, is skipped; any other
  * failure fails the listing, and so does a root that is not the same directory at the end of it.
  */
-#include "ingest/chunk.h"
-#include "ingest/local_config.h"
+#include "ingest/local/local_config.h"
+#include "ingest/local/tree.h"
 #include "ingest/source_kind.h"
-#include "ingest/tree.h"
 #include "storage/base/buffer.h"
 #include "storage/base/digest.h"
 #include "storage/base/utf8.h"
@@ -41,11 +40,11 @@ struct walk {
     struct error *err;
 };
 
-static int local_open(const char *repository, const char *config, void **state, struct error *err)
+static int local_open(const struct source_context *context, void **state, struct error *err)
 {
     struct local *local = calloc(1, sizeof(*local));
     if (local == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    if (local_config_read(repository, config, &local->config, err) != 0) {
+    if (local_config_read(context->repository, context->config, &local->config, err) != 0) {
         free(local);
         return -1;
     }
@@ -72,7 +71,8 @@ static void local_close(void *state)
 static int local_check(const char *repository, const char *config, struct error *err)
 {
     void *state = NULL;
-    if (local_open(repository, config, &state, err) == 0) {
+    const struct source_context context = {.repository = repository, .config = config};
+    if (local_open(&context, &state, err) == 0) {
         local_close(state);
         return 0;
     }
@@ -271,12 +271,7 @@ static int local_fetch(void *state, const char *path, struct source_content *con
                                      &content->length);
     if (fault != 0) return explain(local, path, fault, reason, err);
 
-    *reason = SKIP_NONE;
-    if (text_is_blank(content->text, content->length))
-        *reason = SKIP_EMPTY;
-    else if (memchr(content->text, '\0', content->length) != NULL ||
-             utf8_valid_prefix(content->text, content->length) != content->length)
-        *reason = SKIP_BINARY;
+    *reason = skip_reason_of_text(content->text, content->length);
     if (*reason != SKIP_NONE) {
         free(content->text);
         *content = (struct source_content){0};

@@ -7,7 +7,7 @@
  * a Debian system with development tools, without licences and change logs. Danish function words
  * that mean something in English ("man", "dog") count as frequent.
  */
-#include "ingest/words.h"
+#include "ingest/embedding/words.h"
 
 #include <stdlib.h>
 #include <string.h>
