@@ -82,10 +82,15 @@ static int own_prepare(void *index, size_t ef, tk_error *err)
     return 0;
 }
 
-static bool kept(tk_id id, void *arg)
+static uint64_t kept(const tk_id *ids, size_t count, void *arg)
 {
     const struct own *own = arg;
-    return id < own->count && (own->keep[id] & own->bits);
+    uint64_t accepted = 0;
+    for (size_t i = 0; i < count; i++) {
+        const bool keep = ids[i] < own->count && (own->keep[ids[i]] & own->bits);
+        accepted |= (uint64_t)keep << i;
+    }
+    return accepted;
 }
 
 static int own_search(const void *index, unsigned thread, const float *query, size_t k,

@@ -95,30 +95,54 @@ static void compare(struct comparison *comparison, uint32_t slot, tk_id id)
     if (comparison->count == CHUNK) compare_chunk(comparison);
 }
 
-/* Whether the filter accepts one of a node's ids. */
-static bool is_wanted(const struct store *store, const struct filter *filter, uint32_t slot)
+/* Which of 64 rows that stand for one id each the filter accepts; `rows` are those to be asked
+ * about. */
+static uint64_t accepted_of(const struct filter *filter, const tk_id ids[64], uint64_t rows)
 {
-    const struct node_ids members = tk_store_ids(store, slot);
-    return tk_filter_accepts_any(filter, members.ids, members.count);
+    tk_id gathered[64];
+    size_t count = 0, i = 0;
+    uint64_t accepted = 0;
+    if (rows == 0 || tk_filter_is_open(filter)) return rows;
+    if (rows == UINT64_MAX) return tk_filter_ids(filter, ids, 64);
+    for (uint64_t left = rows; left != 0; left &= left - 1)
+        gathered[count++] = ids[__builtin_ctzll(left)];
+    const uint64_t found = tk_filter_ids(filter, gathered, count);
+    for (uint64_t left = rows; left != 0; left &= left - 1, i++)
+        accepted |= (found >> i & 1) << __builtin_ctzll(left);
+    return accepted;
 }
 
-/* Compares with the live rows of a segment from slot `first` on. The filter is taken apart because
- * this may be the whole of what a search takes: a few nanoseconds for each vector of the index. */
-static void compare_segment(struct comparison *comparison, uint32_t first, uint32_t slots)
+/* Compares with those rows of a segment whose bits are set in a word of 64 and which stand for one
+ * id each: this may be the whole of what a search takes, a nanosecond for each vector of the
+ * index. */
+static void compare_alone(struct comparison *comparison, const tk_id *ids, uint32_t first,
+                          uint64_t rows)
+{
+    uint64_t left = accepted_of(comparison->filter, ids, rows);
+    for (; left != 0 && comparison->ok; left &= left - 1)
+        compare(comparison, first + (uint32_t)__builtin_ctzll(left), 0);
+}
+
+/* The same with rows that stand for several. */
+static void compare_shared(struct comparison *comparison, uint32_t first, uint64_t rows)
 {
     const struct store *store = &comparison->index->store;
-    const struct filter filter = *comparison->filter;
-    const struct spot *spots = tk_store_segment(store, first)->spots;
-    const tk_id *ids = tk_store_segment(store, first)->ids;
-    for (uint32_t row = 0; row < slots && comparison->ok; row++) {
-        if (atomic_load_explicit(&spots[row].state, memory_order_acquire) != SLOT_LIVE) continue;
-        if (atomic_load_explicit(&spots[row].shared, memory_order_acquire)) {
-            if (!is_wanted(store, &filter, first + row)) continue;
-        } else {
-            if (filter.predicate && !filter.predicate(ids[row], filter.predicate_arg)) continue;
-            if (filter.within && !tk_idset_contains(filter.within, ids[row])) continue;
-        }
-        compare(comparison, first + row, 0);
+    for (; rows != 0 && comparison->ok; rows &= rows - 1) {
+        const uint32_t slot = first + (uint32_t)__builtin_ctzll(rows);
+        if (tk_filter_slots(comparison->filter, store, &slot, 1)) compare(comparison, slot, 0);
+    }
+}
+
+/* Compares with the live rows of a segment from slot `first` on. */
+static void compare_segment(struct comparison *comparison, uint32_t first, uint32_t slots)
+{
+    const struct segment *segment = tk_store_segment(&comparison->index->store, first);
+    for (uint32_t at = 0; at < slots && comparison->ok; at += 64) {
+        const uint64_t live = atomic_load_explicit(&segment->live[at / 64], memory_order_acquire);
+        const uint64_t shared =
+            atomic_load_explicit(&segment->shared[at / 64], memory_order_acquire);
+        compare_alone(comparison, segment->ids + at, first + at, live & ~shared);
+        compare_shared(comparison, first + at, live & shared);
     }
 }
 
@@ -140,13 +164,15 @@ double tk_exact_rarity(const struct tk_index *index, const struct filter *filter
 {
     const struct store *store = &index->store;
     const uint32_t used = atomic_load_explicit(&store->used, memory_order_acquire);
-    uint32_t asked = 0, accepted = 0;
+    uint32_t slots[TK_PREDICATE_MAX], asked = 0, accepted = 0, count = 0;
     for (uint32_t i = 0; i < SAMPLES; i++) {
         /* Multiples of the golden ratio keep step with nothing that ids may have a rhythm of. */
         const uint32_t slot = (uint32_t)((uint64_t)(i * UINT32_C(2654435761)) * used >> 32);
-        if (slot >= used || !tk_store_is_live(store, slot)) continue;
-        asked++;
-        accepted += is_wanted(store, filter, slot);
+        if (slot < used && tk_store_is_live(store, slot)) slots[count++] = slot;
+        if (count < TK_PREDICATE_MAX && i + 1 < SAMPLES) continue;
+        asked += count;
+        accepted += (uint32_t)__builtin_popcountll(tk_filter_slots(filter, store, slots, count));
+        count = 0;
     }
     return (double)(asked + 1) / (double)(accepted + 1);
 }
@@ -236,7 +262,8 @@ static bool compare_id(tk_id id, void *arg)
     struct comparison *comparison = arg;
     const struct filter *filter = comparison->filter;
     const uint32_t slot = tk_idmap_find(&comparison->index->map, id);
-    if (slot != NO_SLOT && (!filter->predicate || filter->predicate(id, filter->predicate_arg)))
+    if (slot != NO_SLOT &&
+        (!filter->predicate || filter->predicate(&id, 1, filter->predicate_arg) & 1))
         compare(comparison, slot, id);
     return comparison->ok;
 }

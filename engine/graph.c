@@ -79,14 +79,6 @@ static void prefetch_row(const struct graph *graph, uint32_t slot)
     for (uint32_t i = 0; i < graph->coder->n; i += 64) __builtin_prefetch(codes + i);
 }
 
-/* Whether a node may be part of the answer. */
-static bool accepts(const struct steps *steps, uint32_t slot)
-{
-    if (slot == steps->walk->except || !tk_store_is_live(steps->graph->store, slot)) return false;
-    const struct node_ids members = tk_store_ids(steps->graph->store, slot);
-    return tk_filter_accepts_any(steps->walk->filter, members.ids, members.count);
-}
-
 /* What a candidate has to be better than to be of use. */
 static float floor_of(const struct queue *queue, size_t keep)
 {
@@ -109,13 +101,13 @@ static void drop_hopeless(struct steps *steps)
     if (steps->next > best->count) steps->next = best->count;
 }
 
-/* Asks the filter about a candidate. Returns whether it is to be expanded at all: a walk with a
- * filter ends at what is no better than those it has accepted. */
-static bool is_on_the_way(struct steps *steps, struct candidate candidate)
+/* Takes note of whether the filter accepts a candidate. Returns whether it is to be expanded at
+ * all: a walk with a filter ends at what is no better than those it has accepted. */
+static bool is_on_the_way(struct steps *steps, struct candidate candidate, bool wanted)
 {
     struct queue *accepted = &steps->session->accepted;
     steps->seen++;
-    if (accepts(steps, candidate.slot)) {
+    if (wanted) {
         steps->passed++;
         if (tk_queue_insert(accepted, steps->walk->keep, candidate) < steps->walk->width)
             drop_hopeless(steps);
@@ -123,8 +115,8 @@ static bool is_on_the_way(struct steps *steps, struct candidate candidate)
     return candidate.similarity > floor_of(accepted, steps->walk->width);
 }
 
-/* Takes note of a node that the walk has come upon. */
-static void consider(struct steps *steps, struct candidate candidate)
+/* Takes note of a node that the walk has come upon; `wanted`: its filter accepts it. */
+static void consider(struct steps *steps, struct candidate candidate, bool wanted)
 {
     struct session *session = steps->session;
     bool ok = true;
@@ -132,21 +124,41 @@ static void consider(struct steps *steps, struct candidate candidate)
         steps->failed = !ok;
         return;
     }
-    if (steps->walk->filter && !is_on_the_way(steps, candidate)) return;
+    if (steps->walk->filter && !is_on_the_way(steps, candidate, wanted)) return;
     const size_t at = tk_queue_insert(&session->best, steps->keep, candidate);
     if (at < steps->next) steps->next = at;
     if (at < steps->keep) __builtin_prefetch(tk_store_spot(steps->graph->store, candidate.slot));
 }
 
 /* Puts what is now known better than by a guess in its place. */
-static void settle(struct steps *steps, size_t at, float similarity)
+static void settle(struct queue *queue, size_t at, float similarity)
 {
-    struct candidate *items = steps->session->best.items;
-    const size_t count = steps->session->best.count;
+    struct candidate *items = queue->items;
     const struct candidate settled = {similarity, items[at].slot | EXPANDED};
     for (; at > 0 && items[at - 1].similarity < similarity; at--) items[at] = items[at - 1];
-    for (; at + 1 < count && items[at + 1].similarity > similarity; at++) items[at] = items[at + 1];
+    for (; at + 1 < queue->count && items[at + 1].similarity > similarity; at++)
+        items[at] = items[at + 1];
     items[at] = settled;
+}
+
+/* The same among those that the filter accepts, where it is one: guesses there would end the walk
+ * too early or too late. */
+static void settle_accepted(struct steps *steps, struct candidate guessed, float similarity)
+{
+    struct queue *accepted = &steps->session->accepted;
+    size_t at = 0;
+    for (size_t end = accepted->count; at < end;) {
+        const size_t middle = (at + end) / 2;
+        if (accepted->items[middle].similarity > guessed.similarity)
+            at = middle + 1;
+        else
+            end = middle;
+    }
+    for (; at < accepted->count && accepted->items[at].similarity == guessed.similarity; at++) {
+        if (accepted->items[at].slot != guessed.slot) continue;
+        settle(accepted, at, similarity);
+        return;
+    }
 }
 
 /* How far down the queue there are candidates to be expanded. */
@@ -167,6 +179,16 @@ static void promise_next(struct steps *steps, size_t at)
     steps->promised = next < end ? items[next].slot : NO_SLOT;
 }
 
+/* Which of some candidates may be part of the answer. */
+static uint64_t wanted_of(const struct steps *steps, const struct candidate *candidates,
+                          uint32_t count)
+{
+    uint32_t slots[LINKS_GROUP];
+    if (!steps->walk->filter || count == 0) return 0;
+    for (uint32_t i = 0; i < count; i++) slots[i] = candidates[i].slot;
+    return tk_filter_slots(steps->walk->filter, steps->graph->store, slots, count);
+}
+
 /* Takes note of those neighbours of an expanded node whose guesses are good enough: most of them
  * are known from another node already. */
 static void consider_group(struct steps *steps, const struct link_group *group,
@@ -183,13 +205,12 @@ static void consider_group(struct steps *steps, const struct link_group *group,
         tk_lines_prefetch(ahead, LINES_EACH);
         if (tk_visited_has(&steps->session->visited, slot)) continue;
         good[count++] = (struct candidate){guesses[i], slot};
-        if (!steps->walk->filter) continue;
-        __builtin_prefetch(tk_store_spot(store, slot));
-        __builtin_prefetch(tk_store_id(store, slot));
+        if (steps->walk->filter) __builtin_prefetch(tk_store_id(store, slot));
     }
+    const uint64_t wanted = wanted_of(steps, good, count);
     for (uint32_t i = 0; i < count; i++) {
         tk_lines_prefetch(ahead, LINES_EACH);
-        if (good[i].similarity > floor_of_walk(steps)) consider(steps, good[i]);
+        if (good[i].similarity > floor_of_walk(steps)) consider(steps, good[i], wanted >> i & 1);
     }
 }
 
@@ -198,7 +219,8 @@ static void expand(struct steps *steps, size_t at)
 {
     const struct graph *graph = steps->graph;
     const struct query *query = steps->walk->query;
-    const uint32_t slot = steps->session->best.items[at].slot;
+    const struct candidate guessed = steps->session->best.items[at];
+    const uint32_t slot = guessed.slot;
     const struct row row = tk_graph_row(graph, slot);
     const struct neighbours *list = tk_graph_list(graph, slot), *ahead = NULL;
     const int8_t *codes_ahead = row.coarse;
@@ -209,7 +231,8 @@ static void expand(struct steps *steps, size_t at)
         if (ahead) tk_links_prefetch(ahead);
     }
     const float similarity = tk_coarse_similarity_ahead(graph->coder, query, row, codes_ahead);
-    settle(steps, at, similarity);
+    settle(&steps->session->best, at, similarity);
+    if (steps->walk->filter) settle_accepted(steps, guessed, similarity);
     struct lines rest = tk_links_second_half(graph->coder, ahead);
     for (uint32_t g = 0; list && g * LINKS_GROUP < list->count; g++) {
         const struct link_group *group = tk_link_group(list, g);
@@ -267,9 +290,10 @@ tk_status tk_graph_walk(const struct graph *graph, struct session *session, cons
         return TK_ENOMEM;
     tk_visited_clear(&session->visited);
     const size_t count = tk_entries_find(graph, walk->query, entries, ENTRIES);
+    const uint64_t wanted = wanted_of(&steps, entries, (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
         prefetch_row(graph, entries[i].slot);
-        consider(&steps, entries[i]);
+        consider(&steps, entries[i], wanted >> i & 1);
     }
     for (size_t expansions = 0; find_next(&steps); expansions++) {
         if (takes_too_long(&steps, expansions)) return TK_EFULL;

@@ -78,9 +78,8 @@ static inline struct neighbours *tk_graph_list(const struct graph *graph, uint32
 
 struct walk {
     const struct query *query;
-    size_t width;    /* the best so many candidates are expanded, each once */
-    size_t keep;     /* candidates kept; those past `width` are in the answer by their guess */
-    uint32_t except; /* a slot that is not part of the answer, or NO_SLOT */
+    size_t width; /* the best so many candidates are expanded, each once */
+    size_t keep;  /* candidates kept; those past `width` are in the answer by their guess */
     /* Where there is a filter, the walk goes on until the `width` best that it accepts are better
      * than anything left to expand, and `keep` of those accepted are in the answer. */
     const struct filter *filter;

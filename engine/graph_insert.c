@@ -22,7 +22,7 @@ static void keep_live(const struct graph *graph, struct queue *best, uint32_t ex
     size_t kept = 0;
     for (size_t i = 0; i < best->count; i++) {
         const uint32_t slot = best->items[i].slot;
-        if (slot != except && tk_store_state(graph->store, slot) == SLOT_LIVE)
+        if (slot != except && tk_store_is_live(graph->store, slot))
             best->items[kept++] = best->items[i];
     }
     best->count = kept;
@@ -36,7 +36,6 @@ static tk_status find_neighbours(struct graph *graph, struct session *session, u
     const struct walk walk = {.query = &session->query,
                               .width = graph->ef_construction * 9 / 25,
                               .keep = graph->ef_construction * 6 / 5,
-                              .except = except,
                               .expansions_max = SIZE_MAX};
     tk_status status = tk_graph_walk(graph, session, &walk);
     if (status != TK_OK) return status;
@@ -128,7 +127,7 @@ static tk_status link_node(struct graph *graph, struct session *session, uint32_
         if (try == 0) {
             tk_tree_plant(graph, slot, &session->selected);
             if (!publish_own(graph, session, slot)) return TK_ENOMEM;
-            tk_store_set_state(graph->store, slot, SLOT_LIVE);
+            tk_store_set_live(graph->store, slot, true);
         } else if (!link_more(graph, session, slot)) {
             return TK_ENOMEM;
         }
@@ -161,7 +160,7 @@ tk_status tk_graph_insert(struct graph *graph, struct session *session, tk_id id
     atomic_fetch_add_explicit(&graph->nodes, 1, memory_order_relaxed);
     status = link_node(graph, session, taken);
     if (status != TK_OK) {
-        tk_store_set_state(graph->store, taken, SLOT_LIVE);
+        tk_store_set_live(graph->store, taken, true);
         tk_graph_remove(graph, session, taken, id);
         return status;
     }

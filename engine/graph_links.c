@@ -159,7 +159,7 @@ struct addition {
 static bool is_of_tree(const struct graph *graph, uint32_t from, uint32_t to)
 {
     return (tk_parent(graph, to) == from || tk_parent(graph, from) == to) &&
-           tk_store_state(graph->store, to) == SLOT_LIVE;
+           tk_store_is_live(graph->store, to);
 }
 
 /* Applies the heuristic to the new neighbour `to`. */
@@ -234,7 +234,7 @@ static tk_status add_link(struct graph *graph, struct session *session, uint32_t
     bool spare[LIST_MAX];
     for (uint32_t i = 0; i < count; i++) spare[i] = becomes_spare(&addition, i);
     if (!tk_graph_put_link(graph, session, from, at, to, addition.similarity, addition.spare))
-        return tk_store_state(graph->store, to) == SLOT_LIVE ? TK_ENOMEM : TK_ENOTFOUND;
+        return tk_store_is_live(graph->store, to) ? TK_ENOMEM : TK_ENOTFOUND;
     /* Only writers look at who is spare, and they hold this lock. */
     struct neighbours *list = tk_graph_list(graph, from);
     for (uint32_t i = 0; i < count; i++)
@@ -247,8 +247,7 @@ tk_status tk_graph_link(struct graph *graph, struct session *session, uint32_t f
 {
     tk_status status = TK_OK;
     pthread_mutex_lock(tk_out_lock(graph, from));
-    if (tk_store_state(graph->store, from) != SLOT_LIVE ||
-        tk_store_state(graph->store, to) != SLOT_LIVE)
+    if (!tk_store_is_live(graph->store, from) || !tk_store_is_live(graph->store, to))
         status = TK_ENOTFOUND;
     else if (from != to && tk_links_find(tk_graph_list(graph, from), to) == LINKS_NONE)
         status = add_link(graph, session, from, to, query, force);

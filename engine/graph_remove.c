@@ -94,7 +94,7 @@ static void mend(struct graph *graph, struct session *session, uint32_t owner, u
         goto out;
     }
     bool mended = false;
-    if (tk_store_state(graph->store, owner) == SLOT_LIVE) {
+    if (tk_store_is_live(graph->store, owner)) {
         gather_heirs(graph, session, owner, gone);
         mended = put_heir(graph, session, owner, at);
     }
@@ -149,9 +149,9 @@ static tk_status leave(struct graph *graph, struct session *session, uint32_t sl
     const struct node_ids old = tk_store_ids(graph->store, slot);
     uint32_t at = 0;
     while (at < old.count && old.ids[at] != id) at++;
-    if (at == old.count || tk_store_state(graph->store, slot) == SLOT_DEAD) goto out;
+    if (at == old.count || !tk_store_is_live(graph->store, slot)) goto out;
     if (old.count == 1) {
-        tk_store_set_state(graph->store, slot, SLOT_DEAD);
+        tk_store_set_live(graph->store, slot, false);
         *dead = true;
         goto out;
     }

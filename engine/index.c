@@ -401,7 +401,7 @@ static double mean_neighbours(const tk_index *index)
     if (tk_read_begin(index, &session, NULL) != TK_OK) return 0;
     uint32_t used = atomic_load_explicit(&index->store.used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
-        if (tk_store_state(&index->store, slot) != SLOT_LIVE) continue;
+        if (!tk_store_is_live(&index->store, slot)) continue;
         const struct neighbours *list = tk_graph_list(&index->graph, slot);
         nodes++;
         links += list ? list->count : 0;

@@ -19,8 +19,8 @@
 #define WALK_FIXED 60
 /* Ids that a predicate is asked about in the time of one comparison, and of one expansion, when all
  * are and it answers at once. */
-#define ASKED_PER_ROW 30
-#define ASKED_PER_EXPANSION 110
+#define ASKED_PER_ROW 60
+#define ASKED_PER_EXPANSION 220
 /* A walk that takes this much longer than was expected gives way to a scan. */
 #define PATIENCE 2
 /* Candidates that are kept beyond those that are expanded. */
@@ -174,7 +174,6 @@ static tk_status walk(const struct tk_index *index, struct session *session,
                               .width = ef,
                               .keep = (open ? ef : 2 * ef) + KEEP_MORE,
                               .filter = open ? NULL : filter,
-                              .except = NO_SLOT,
                               .expansions_max = expansions_max(index, filter, ef)};
     ranking->count = ranking->moved = 0;
     tk_status status = tk_graph_walk(&index->graph, session, &walk);

@@ -372,7 +372,7 @@ static tk_status publish(struct input *input, struct session *session)
     for (uint32_t slot = 0; slot < input->header.slots; slot++) {
         struct node *node = tk_store_node(&index->store, slot);
         if (input->members[slot] > 0)
-            tk_store_set_state(&index->store, slot, SLOT_LIVE);
+            tk_store_set_live(&index->store, slot, true);
         else
             tk_store_give(&index->store, node);
     }

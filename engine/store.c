@@ -72,11 +72,16 @@ static void free_list(struct store *store, struct neighbours *list)
     tk_memory_free(store->memory, list, tk_links_size(list->n, list->groups));
 }
 
+static void set_shared(const struct store *store, uint32_t slot, bool shared)
+{
+    tk_slot_set_bit(tk_store_segment(store, slot)->shared, tk_store_position(store, slot), shared);
+}
+
 static void free_members(struct store *store, struct node *node)
 {
     struct members *members = atomic_load_explicit(&node->members, memory_order_relaxed);
     if (members) tk_store_release_members(&members->garbage, store);
-    atomic_store_explicit(&tk_store_spot(store, node->slot)->shared, false, memory_order_relaxed);
+    if (members) set_shared(store, node->slot, false);
     atomic_store_explicit(&node->members, NULL, memory_order_relaxed);
 }
 
@@ -115,13 +120,16 @@ static bool make_segment(struct store *store, uint32_t position, int8_t *codes,
 {
     const size_t slots = segment_slots(store), own_codes = codes ? 0 : segment_code_bytes(store);
     const size_t spots = slots * sizeof(struct spot), ids = slots * sizeof(tk_id);
-    char *block =
-        tk_arena_take(&store->arena, own_codes + spots + ids + slots * sizeof(struct node));
+    const size_t bits = slots / 8;
+    char *block = tk_arena_take(&store->arena,
+                                own_codes + spots + ids + 2 * bits + slots * sizeof(struct node));
     if (!block) return false;
     segment->codes = codes ? codes : (int8_t *)block;
     segment->spots = (struct spot *)(block + own_codes);
     segment->ids = (tk_id *)(block + own_codes + spots);
-    segment->nodes = (struct node *)(block + own_codes + spots + ids);
+    segment->live = (_Atomic uint64_t *)(block + own_codes + spots + ids);
+    segment->shared = (_Atomic uint64_t *)(block + own_codes + spots + ids + bits);
+    segment->nodes = (struct node *)(block + own_codes + spots + ids + 2 * bits);
     for (size_t row = 0; row < slots; row++) {
         segment->nodes[row].slot = (position << store->segment_bits) + (uint32_t)row;
         segment->nodes[row].garbage.release = tk_store_release_node;
@@ -207,7 +215,6 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
     pthread_mutex_unlock(&store->lock);
     if (status != TK_OK) return status;
     atomic_store_explicit(&node->parent, NO_SLOT, memory_order_relaxed);
-    tk_store_set_state(store, node->slot, SLOT_BUILDING);
     *slot = node->slot;
     return TK_OK;
 }
@@ -215,7 +222,7 @@ tk_status tk_store_take(struct store *store, struct seat *seat, uint32_t *slot)
 void tk_store_give(struct store *store, struct node *node)
 {
     free_node_content(store, node);
-    tk_store_set_state(store, node->slot, SLOT_FREE);
+    tk_store_set_live(store, node->slot, false);
     pthread_mutex_lock(&store->lock);
     node->garbage.next = (struct garbage *)store->free_nodes;
     store->free_nodes = node;
@@ -317,7 +324,7 @@ void tk_store_set_members(struct store *store, struct seat *seat, uint32_t slot,
 {
     struct node *node = tk_store_node(store, slot);
     struct members *old = atomic_exchange_explicit(&node->members, members, memory_order_acq_rel);
-    atomic_store_explicit(&tk_store_spot(store, slot)->shared, true, memory_order_release);
+    set_shared(store, slot, true);
     if (old) tk_epoch_retire(seat, &old->garbage);
 }
 

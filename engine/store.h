@@ -9,7 +9,7 @@
  * - free: on the free list, owned by nobody.
  * - building: owned by the writer that took it, who writes the row and the node.
  * - live: published. The row does not change from here on, so
- *   readers who came upon the slot through an atomic pointer or through `state` read them freely.
+ *   readers who came upon the slot through an atomic pointer or through `live` read them freely.
  * - dead: no longer linked to. Readers who came upon it earlier may still be there, so it only
  *   becomes free through tk_epoch_retire.
  *
@@ -31,8 +31,6 @@
 #define STORE_SLOTS_MAX (UINT32_C(1) << 31)
 #define NO_SLOT UINT32_MAX
 
-enum slot_state { SLOT_FREE, SLOT_BUILDING, SLOT_LIVE, SLOT_DEAD };
-
 /* Who links here: at least every node whose published list has this one, at most those and nodes
  * that are about to have it or had it until a moment ago. Only writers look at it. */
 struct inlinks {
@@ -51,8 +49,6 @@ struct members {
 struct spot {
     _Atomic(struct neighbours *) out; /* NULL: none yet */
     float scale;                      /* of the row */
-    _Atomic uint8_t state;
-    _Atomic bool shared; /* the node has members: it stands, or once stood, for several ids */
 };
 
 /* What else there is to a node. */
@@ -69,6 +65,9 @@ struct segment {
     int8_t *codes; /* of the rows */
     struct spot *spots;
     tk_id *ids; /* of the nodes that stand for one; they do not change while the slot is live */
+    /* A bit for each slot: bit i % 64 of word i / 64. */
+    _Atomic uint64_t *live; /* a row is there; any other state is known to the slot's owner only */
+    _Atomic uint64_t *shared; /* the node has members: it stands, or once stood, for several ids */
     struct node *nodes;
 };
 
@@ -151,28 +150,61 @@ static inline const struct segment *tk_store_segment(const struct store *store, 
     return &directory->segments[slot >> store->segment_bits];
 }
 
+/* Where a slot is in its segment. */
+static inline uint32_t tk_store_position(const struct store *store, uint32_t slot)
+{
+    return slot & ((UINT32_C(1) << store->segment_bits) - 1);
+}
+
 static inline struct node *tk_store_node(const struct store *store, uint32_t slot)
 {
-    return &tk_store_segment(store, slot)->nodes[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
+    return &tk_store_segment(store, slot)->nodes[tk_store_position(store, slot)];
 }
 
 static inline struct spot *tk_store_spot(const struct store *store, uint32_t slot)
 {
-    return &tk_store_segment(store, slot)->spots[slot & ((UINT32_C(1) << store->segment_bits) - 1)];
+    return &tk_store_segment(store, slot)->spots[tk_store_position(store, slot)];
 }
 
 /* Where the one id of a slot is. */
 static inline tk_id *tk_store_id(const struct store *store, uint32_t slot)
 {
-    const uint32_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
-    return &tk_store_segment(store, slot)->ids[row];
+    return &tk_store_segment(store, slot)->ids[tk_store_position(store, slot)];
+}
+
+static inline bool tk_slot_bit(const _Atomic uint64_t *words, uint32_t position)
+{
+    return atomic_load_explicit(&words[position / 64], memory_order_acquire) >> position % 64 & 1;
+}
+
+static inline void tk_slot_set_bit(_Atomic uint64_t *words, uint32_t position, bool value)
+{
+    const uint64_t bit = UINT64_C(1) << position % 64;
+    if (value)
+        atomic_fetch_or_explicit(&words[position / 64], bit, memory_order_release);
+    else
+        atomic_fetch_and_explicit(&words[position / 64], ~bit, memory_order_release);
+}
+
+static inline bool tk_store_is_live(const struct store *store, uint32_t slot)
+{
+    return tk_slot_bit(tk_store_segment(store, slot)->live, tk_store_position(store, slot));
+}
+
+static inline void tk_store_set_live(const struct store *store, uint32_t slot, bool live)
+{
+    tk_slot_set_bit(tk_store_segment(store, slot)->live, tk_store_position(store, slot), live);
+}
+
+static inline bool tk_store_is_shared(const struct store *store, uint32_t slot)
+{
+    return tk_slot_bit(tk_store_segment(store, slot)->shared, tk_store_position(store, slot));
 }
 
 static inline struct node_ids tk_store_ids(const struct store *store, uint32_t slot)
 {
     const struct members *members;
-    if (!atomic_load_explicit(&tk_store_spot(store, slot)->shared, memory_order_acquire))
-        return (struct node_ids){tk_store_id(store, slot), 1};
+    if (!tk_store_is_shared(store, slot)) return (struct node_ids){tk_store_id(store, slot), 1};
     members = atomic_load_explicit(&tk_store_node(store, slot)->members, memory_order_acquire);
     return (struct node_ids){members->ids, members->count};
 }
@@ -180,30 +212,13 @@ static inline struct node_ids tk_store_ids(const struct store *store, uint32_t s
 /* Where the codes of a slot's row are. */
 static inline int8_t *tk_store_codes(const struct store *store, uint32_t slot)
 {
-    size_t row = slot & ((UINT32_C(1) << store->segment_bits) - 1);
-    return tk_store_segment(store, slot)->codes + row * store->row_size;
+    return tk_store_segment(store, slot)->codes +
+           (size_t)tk_store_position(store, slot) * store->row_size;
 }
 
 static inline struct row tk_store_row(const struct store *store, uint32_t slot)
 {
     return (struct row){tk_store_codes(store, slot), tk_store_spot(store, slot)->scale};
-}
-
-static inline enum slot_state tk_store_state(const struct store *store, uint32_t slot)
-{
-    return (enum slot_state)atomic_load_explicit(&tk_store_spot(store, slot)->state,
-                                                 memory_order_acquire);
-}
-
-static inline void tk_store_set_state(const struct store *store, uint32_t slot,
-                                      enum slot_state state)
-{
-    atomic_store_explicit(&tk_store_spot(store, slot)->state, (uint8_t)state, memory_order_release);
-}
-
-static inline bool tk_store_is_live(const struct store *store, uint32_t slot)
-{
-    return tk_store_state(store, slot) == SLOT_LIVE;
 }
 
 static inline struct neighbours *tk_store_list(const struct store *store, uint32_t slot)

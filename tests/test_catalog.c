@@ -58,8 +58,9 @@ static unsigned passing(const struct catalog *catalog, const char *source, const
         catalog_narrow(catalog, source, repository, prefix, documents, count, &filter, NULL), 0);
     catalog_apply(&filter, &search);
     for (tk_id id = 1; id <= 8; id++) {
-        const bool in = (search.within == NULL || tk_idset_contains(search.within, id)) &&
-                        (search.predicate == NULL || search.predicate(id, search.predicate_arg));
+        const bool in =
+            (search.within == NULL || tk_idset_contains(search.within, id)) &&
+            (search.predicate == NULL || search.predicate(&id, 1, search.predicate_arg) == 1);
         if (in && !filter.nothing) bits |= 1u << id;
     }
     cr_expect_eq(filter.nothing, search.within != NULL && tk_idset_count(search.within) == 0);
@@ -256,9 +257,11 @@ Test(catalog, agrees_with_a_plain_list_through_many_changes)
                 owner[i] != 0 &&
                 (filters[f].repository == NULL || strcmp(filters[f].repository, repository) == 0) &&
                 (filters[f].prefix == NULL || strcmp(filters[f].prefix, path) == 0);
+            const tk_id embedding = (tk_id)i;
             const bool is =
-                (search.within == NULL || tk_idset_contains(search.within, (tk_id)i)) &&
-                (search.predicate == NULL || search.predicate((tk_id)i, search.predicate_arg));
+                (search.within == NULL || tk_idset_contains(search.within, embedding)) &&
+                (search.predicate == NULL ||
+                 search.predicate(&embedding, 1, search.predicate_arg) == 1);
             cr_assert_eq(is, wanted, "filter %zu, embedding %d", f, i);
         }
         catalog_filter_free(&filter);

@@ -70,9 +70,14 @@ Test(index_search, all_vectors_come_back_when_k_is_the_count_or_more)
     tk_index_free(index);
 }
 
-static bool divides(tk_id id, void *arg)
+static uint64_t divides(const tk_id *ids, size_t count, void *arg)
 {
-    return id % *(tk_id *)arg == 0;
+    const tk_id divisor = *(tk_id *)arg;
+    uint64_t multiples =
+        count < 64 ? UINT64_MAX << count : 0; /* what is beyond counts for nothing */
+    cr_assert(count >= 1 && count <= TK_PREDICATE_MAX);
+    for (size_t i = 0; i < count; i++) multiples |= (uint64_t)(ids[i] % divisor == 0) << i;
+    return multiples;
 }
 
 /* Searches with every kind of filter that lets one in `rarity` ids through. */

@@ -140,10 +140,12 @@ static bool seal_is_right(const struct round *round)
 
 /* ---- What was loaded is used ----------------------------------------------------------------- */
 
-static bool is_even(tk_id id, void *arg)
+static uint64_t are_even(const tk_id *ids, size_t count, void *arg)
 {
     (void)arg;
-    return id % 2 == 0;
+    uint64_t even = 0;
+    for (size_t i = 0; i < count; i++) even |= (uint64_t)(ids[i] % 2 == 0) << i;
+    return even;
 }
 
 static int compare_ids(const void *left, const void *right)
@@ -203,7 +205,7 @@ static void search_all_ways(const tk_index *index, const struct round *round, co
         if (way == 0) search.k = 1;
         search.exact = way == 2;
         if (way == 3) search.within = within;
-        if (way == 4) search.predicate = is_even;
+        if (way == 4) search.predicate = are_even;
         if (way == 5) search.threshold = 0.1f;
         search_once(index, round, queries, &search);
     }

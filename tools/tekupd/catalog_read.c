@@ -40,15 +40,21 @@ static bool path_passes(const struct entry *document, const struct catalog_filte
            strncmp(document->path, filter->path_prefix, strlen(filter->path_prefix)) == 0;
 }
 
-/* A tk_predicate. */
-static bool passes(tk_id id, void *arg)
+static bool passes(const struct catalog_filter *filter, tk_id id)
 {
-    const struct catalog_filter *filter = arg;
     const struct entry *document = id_map_lock(filter->catalog->embeddings, (int64_t)id);
     const bool pass = document != NULL && repository_passes(document->repository, filter) &&
                       path_passes(document, filter);
     id_map_unlock(filter->catalog->embeddings, (int64_t)id);
     return pass;
+}
+
+/* A tk_predicate. */
+static uint64_t passing(const tk_id *ids, size_t count, void *arg)
+{
+    uint64_t accepted = 0;
+    for (size_t i = 0; i < count; i++) accepted |= (uint64_t)passes(arg, ids[i]) << i;
+    return accepted;
 }
 
 static int add_to_set(const struct entry *document, struct catalog_filter *filter)
@@ -143,7 +149,7 @@ void catalog_apply(struct catalog_filter *filter, tk_search *search)
 {
     search->within = filter->within;
     if (filter->ask) {
-        search->predicate = passes;
+        search->predicate = passing;
         search->predicate_arg = filter;
     }
 }

@@ -150,9 +150,11 @@ TK_API tk_status tk_idset_add_many(tk_idset *set, size_t n, const tk_id *ids);
 TK_API bool tk_idset_contains(const tk_idset *set, tk_id id);
 TK_API size_t tk_idset_count(const tk_idset *set);
 
-/* Whether a vector may be part of the answer. Called by the searching threads, possibly several
- * times for one id; it must not call back into the index. */
-typedef bool (*tk_predicate)(tk_id id, void *arg);
+/* Which vectors may be part of the answer: bit i of what it returns stands for ids[i]. It is asked
+ * about 1 to TK_PREDICATE_MAX ids at once, by the searching threads, possibly several times about
+ * one id; it must not call back into the index. */
+#define TK_PREDICATE_MAX 64
+typedef uint64_t (*tk_predicate)(const tk_id *ids, size_t count, void *arg);
 
 typedef struct tk_search {
     size_t k;               /* hits wanted, 1 to 65,536 (10) */
@@ -161,7 +163,7 @@ typedef struct tk_search {
                                ef_search. Values below k count as k. */
     float threshold;        /* only hits of at least this similarity (-infinity: all) */
     const tk_idset *within; /* only these ids, or NULL */
-    tk_predicate predicate; /* only ids it says true to, or NULL; together with `within`, both */
+    tk_predicate predicate; /* only ids it accepts, or NULL; together with `within`, both */
     void *predicate_arg;
     bool exact; /* compare with every vector, so that recall is 1 */
 } tk_search;
