@@ -8,6 +8,9 @@
 #include "ingest/embedding/embed.h"
 #include "storage/vault.h"
 
+#include <stdatomic.h>
+#include <time.h>
+
 struct http_client;
 
 /* written and deleted are told after each commit, by the thread that wrote, and not of a write that
@@ -35,10 +38,17 @@ struct document_input {
     const char *sha;        /* NULL: the git blob hash of the content */
     const char *metadata;   /* JSON text or NULL */
     const float *embedding; /* the document's own embedding (one chunk, the whole), or NULL */
+    /* For who waits for the embeddings; each may be NULL. stop ends that, with ERR_CANCELLED.
+     * waiting is told why and until when a server makes it wait, and with why NULL when it goes on;
+     * by any thread. */
+    const atomic_bool *stop;
+    void (*waiting)(void *arg, const char *why, time_t until);
+    void *arg;
 };
 
 struct ingest_counts {
     size_t chunks, embedded, reused;
+    size_t rejected; /* chunks that the provider does not take, and that have no embedding */
 };
 
 /* Checks, chunks, embeds and writes. counts may be NULL. Errors: ERR_INVALID with the field:

@@ -21,6 +21,7 @@
 #include "storage/base/log.h"
 #include "storage/claims.h"
 #include "storage/sources.h"
+#include "storage/sync_state.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -255,6 +256,7 @@ static int begin(struct syncer *syncer, struct job *job, struct source *source, 
     pthread_mutex_unlock(&syncer->lock);
     if (keep_claim(syncer, job, err) != 0 ||
         sources_get(pool, job->source, job->repository, source, err) != 0 ||
+        sync_state_begun(pool, job->source, job->repository, err) != 0 ||
         say(syncer, job, "in_progress", NULL, err) != 0)
         return -1;
     log_info("sync.start", "source=%s repository=%s", log_quote(job->source),
@@ -278,6 +280,16 @@ static void settle(struct syncer *syncer, struct job *job, struct error *err)
         write_status(syncer, job, "error", err->message);
 }
 
+/* Another sync where somebody has asked for it since this one has begun. Where the database cannot
+ * be asked now, the daemon that leads will find it. */
+static void go_on(struct syncer *syncer, const char *source, const char *repository)
+{
+    bool wanted;
+    if (!atomic_load(&syncer->stop) &&
+        sync_is_wanted(syncer->pipeline->pool, source, repository, &wanted, NULL) == 0 && wanted)
+        syncer_request(syncer, source, repository, NULL);
+}
+
 static void perform(struct syncer *syncer, struct job *job)
 {
     struct source source = {0};
@@ -298,6 +310,7 @@ static void perform(struct syncer *syncer, struct job *job)
     remember(syncer, job, &figures);
     remove_job(syncer, job);
     pthread_mutex_unlock(&syncer->lock);
+    go_on(syncer, job->source, job->repository);
     job_free(job);
 }
 
@@ -501,6 +514,21 @@ int syncer_request(struct syncer *syncer, const char *source, const char *reposi
     pthread_cond_broadcast(&syncer->changed);
     pthread_mutex_unlock(&syncer->lock);
     return 0;
+}
+
+int syncer_request_again(struct syncer *syncer, const char *source, const char *repository,
+                         struct error *err)
+{
+    struct error problem = {0};
+    if (syncer_request(syncer, source, repository, &problem) == 0) return 0;
+    if (problem.code == ERR_CONFLICT) {
+        /* Tried once more: it may have ended before it was told. */
+        if (sync_want(syncer->pipeline->pool, source, repository, err) != 0) return -1;
+        if (syncer_request(syncer, source, repository, &problem) == 0) return 0;
+        if (problem.code == ERR_CONFLICT) return 1;
+    }
+    if (err != NULL) *err = problem;
+    return -1;
 }
 
 static int fill(struct sync_progress *progress, const char *source, const char *repository,

@@ -41,6 +41,13 @@ void syncer_free(struct syncer *syncer);
 int syncer_request(struct syncer *syncer, const char *source, const char *repository,
                    struct error *err);
 
+/* For who knows that something has changed (a webhook): a sync that begins from now on. Returns 0
+ * when it is queued, 1 when one is under way, here or in another daemon, that will be followed by
+ * another; however often this is asked for meanwhile, by one. It is not forgotten when daemons die.
+ * Errors: ERR_NOT_FOUND where there is no such source; ERR_UNAVAILABLE. */
+int syncer_request_again(struct syncer *syncer, const char *source, const char *repository,
+                         struct error *err);
+
 /* Keeps syncs of a repository away, in every daemon, until it is released; for what must not happen
  * during one. Errors: ERR_CONFLICT where one is queued or running. */
 struct job *syncer_reserve(struct syncer *syncer, const char *source, const char *repository,

@@ -362,14 +362,14 @@ int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err)
 /* A row is made with its source, at the same moment; one that has been touched since was asked for.
  * A time to come is a clock that was set back, and says nothing. */
 static const char due_statement[] =
-    "SELECT s.\"source\", s.\"repository\", CASE"
+    "SELECT s.\"source\", s.\"repository\", CASE WHEN s.\"wanted\" THEN 0"
     " WHEN y.\"id\" IS NULL OR y.\"lastSyncAt\" > " NOW " + interval '1 minute' THEN 0"
     " WHEN y.\"status\" IN ('pending', 'in_progress') AND y.\"lastSyncAt\" > s.\"createdAt\""
     " THEN 0 ELSE ceil(1000 * (s.\"intervalSeconds\" - extract(epoch FROM " NOW
     " - y.\"lastSyncAt\"))) END::bigint, s.\"intervalSeconds\""
     " FROM tekupdb.\"Source\" s LEFT JOIN vault.\"VaultSyncStatus\" y"
     " ON y.\"source\" = s.\"source\" AND y.\"repository\" = s.\"repository\""
-    " WHERE s.\"intervalSeconds\" > 0 ORDER BY 3, 1, 2";
+    " WHERE s.\"intervalSeconds\" > 0 OR s.\"wanted\" ORDER BY 3, 1, 2";
 
 int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s, struct error *err)
 {
@@ -380,6 +380,7 @@ int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s,
         if (left_s <= 0) {
             due(arg, sql_get_text(result, row, 0), sql_get_text(result, row, 1));
             left_s = sql_get_int4(result, row, 3);
+            if (left_s <= 0) continue; /* it has no interval */
         }
         if (left_s < *wait_s) *wait_s = left_s;
     }

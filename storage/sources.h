@@ -62,8 +62,9 @@ int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err)
 
 /* Calls `due` for each source whose interval has passed since its last sync, by the database's
  * clock; and for each with an interval whose sync was asked for and has not ended, so that one that
- * a daemon left behind is taken up (one that is under way turns out to be claimed). *wait_s: when
- * the next one may be due, at most what it is at the call. */
+ * a daemon left behind is taken up (one that is under way turns out to be claimed); and for each
+ * that is wanted once more (sync_state.h). *wait_s: when the next one may be due, at most what it
+ * is at the call. */
 typedef void (*source_due_fn)(void *arg, const char *source, const char *repository);
 int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s, struct error *err);
 

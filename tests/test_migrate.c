@@ -39,7 +39,7 @@ Test(migrate, makes_everything_once)
     cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM pg_tables WHERE schemaname IN"
                                          " ('vault','billy','renos','crm','flow','shared')"),
                      "32");
-    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "10");
+    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "11");
     cr_expect_str_eq(
         fixture_value(conn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
                             " WHERE schemaname = 'tekupdb'"),

@@ -4,6 +4,7 @@
 #include "ingest/sync_plan.h"
 #include "storage/base/buffer.h"
 #include "storage/sources.h"
+#include "storage/sync_state.h"
 
 #include "tests/cluster_fixture.h"
 
@@ -511,6 +512,45 @@ Test(sync, goes_from_pending_to_in_progress_to_success)
     wait_until_idle(syncer);
     expect_status("first", "success", NULL, 1);
     expect_status("second", "success", NULL, 1);
+    syncer_free(syncer);
+}
+
+Test(sync, one_that_is_asked_for_again_is_followed_by_another)
+{
+    struct error err = {0};
+    struct syncer *syncer = create_syncer(1);
+    write_text("a", "text");
+    add_source("docs", 0);
+    cr_expect_eq(syncer_request_again(syncer, "local", "nowhere", &err), -1);
+    cr_expect_eq(err.code, ERR_NOT_FOUND);
+    atomic_store(&held, true);
+    atomic_store(&at_written, hold);
+    cr_assert_eq(syncer_request_again(syncer, "local", "docs", &err), 0);
+    while (atomic_load(&written) == 0) nap();
+    /* Listed already: only another sync finds this one. */
+    write_text("b", "more");
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(syncer_request_again(syncer, "local", "docs", &err), 1);
+    atomic_store(&held, false);
+    while (atomic_load(&written) < 2) nap();
+    wait_until_idle(syncer);
+    expect_status("docs", "success", NULL, 2);
+    bool wanted;
+    cr_assert_eq(sync_is_wanted(pipeline.pool, "local", "docs", &wanted, &err), 0);
+    cr_expect_not(wanted);
+    syncer_free(syncer);
+}
+
+Test(sync, what_a_dead_daemon_was_asked_for_again_is_taken_up)
+{
+    struct error err = {0};
+    write_text("a", "text");
+    add_source("docs", 0);
+    cr_assert_eq(sync_want(pipeline.pool, "local", "docs", &err), 0);
+    struct syncer *syncer = create_syncer(1);
+    while (atomic_load(&written) == 0) nap();
+    wait_until_idle(syncer);
+    expect_status("docs", "success", NULL, 1);
     syncer_free(syncer);
 }
 
