@@ -48,6 +48,9 @@ static const struct setting settings[] = {
     NUMBER_SETTING("snapshot", "changes", COUNT, snapshot_changes, 0, 1000000000, false),
     NUMBER_SETTING("snapshot", "minutes", INTEGER, snapshot_minutes, 0, 10080, false),
     NUMBER_SETTING("sync", "threads", INTEGER, sync_threads, 1, 16, false),
+    TEXT_SETTING("outgoing", "ca_file", outgoing_ca_file),
+    TEXT_SETTING("outgoing", "proxy", outgoing_proxy),
+    NUMBER_SETTING("outgoing", "per_host", INTEGER, outgoing_per_host, 1, 64, false),
     NUMBER_SETTING("events", "clients", INTEGER, event_clients, 0, 10000, false),
     NUMBER_SETTING("events", "buffer", SIZE, event_buffer, 16L << 10, 64L << 20, false),
     NUMBER_SETTING("events", "keep", INTEGER, event_keep, 10, 43200, false),
@@ -83,6 +86,7 @@ static void set_defaults(struct config *config)
     config->snapshot_changes = 50000;
     config->snapshot_minutes = 15;
     config->sync_threads = 2;
+    config->outgoing_per_host = 8;
     config->event_clients = 64;
     config->event_buffer = 256L << 10;
     config->event_keep = 600;

@@ -46,6 +46,10 @@ struct config {
 
     int sync_threads;
 
+    char outgoing_ca_file[PATHS_SIZE]; /* empty: the system's certificates */
+    char outgoing_proxy[1024];         /* empty: what the environment says */
+    int outgoing_per_host;
+
     int event_clients;
     long event_buffer; /* bytes */
     int event_keep;    /* seconds */

@@ -1,5 +1,6 @@
 #include "tools/tekupd/daemon.h"
 
+#include "ingest/http/http_client.h"
 #include "storage/base/log.h"
 #include "storage/passthrough/passthrough.h"
 #include "tools/tekupd/api.h"
@@ -53,11 +54,23 @@ static int open_database(struct daemon *daemon, struct error *err)
     return daemon->pool != NULL ? 0 : -1;
 }
 
+static int open_outgoing(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    const struct http_client_options options = {.user_agent = "tekupdb/" TEKUP_VERSION,
+                                                .ca_file = config->outgoing_ca_file,
+                                                .proxy = config->outgoing_proxy,
+                                                .per_host = config->outgoing_per_host};
+    daemon->outgoing = http_client_create(&options, err);
+    return daemon->outgoing != NULL ? 0 : -1;
+}
+
 static int open_pipeline(struct daemon *daemon, struct error *err)
 {
     daemon->embedder = embedder_create(daemon->config.embedding_provider, err);
     if (daemon->embedder == NULL) return -1;
-    daemon->pipeline = (struct pipeline){.pool = daemon->pool, .embedder = daemon->embedder};
+    daemon->pipeline = (struct pipeline){
+        .pool = daemon->pool, .embedder = daemon->embedder, .http = daemon->outgoing};
     return 0;
 }
 
@@ -221,8 +234,8 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data,        open_database, open_pipeline, open_follower, open_workers,
-        open_passthrough, open_keeper,   open_events,   open_http};
+        open_data,    open_database,    open_outgoing, open_pipeline, open_follower,
+        open_workers, open_passthrough, open_keeper,   open_events,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
@@ -257,7 +270,9 @@ void daemon_stop(struct daemon *daemon)
         const int left = http_server_drain(daemon->http, DRAIN_MS);
         if (left > 0) log_warn("http.drain", "unfinished=%d", left);
     }
-    /* What is queued still runs, so that every request is answered before the loops end. */
+    /* What is queued still runs, so that every request is answered before the loops end; calls to
+     * other services come to nothing. */
+    http_client_stop(daemon->outgoing);
     workers_free(daemon->searchers);
     workers_free(daemon->clerks);
     /* Writes that wait for the index are answered, too. */
@@ -275,6 +290,7 @@ void daemon_stop(struct daemon *daemon)
     follower_free(daemon->follower);
     mirror_destroy(&daemon->mirror);
     if (daemon->embedder != NULL) embedder_free(daemon->embedder);
+    http_client_free(daemon->outgoing);
     pool_free(daemon->pool);
     if (daemon->cluster != NULL && cluster_close(daemon->cluster, &err) != 0)
         log_error("cluster.stop", "error=%s", log_quote(err.message));

@@ -39,6 +39,7 @@ struct daemon {
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
     struct embedder *embedder;
+    struct http_client *outgoing; /* calls to other services */
     struct mirror mirror;
     struct follower
         *follower; /* of the mirror; these two are NULL with search.backend = postgres */

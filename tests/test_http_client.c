@@ -1,0 +1,662 @@
+/* test_http_client.c: outgoing HTTP against servers that do what they like. */
+#include "ingest/http/http_client.h"
+#include "ingest/http/secret.h"
+#include "tests/http_fixture.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static struct http_client *client;
+static struct fixture_server server, other;
+
+static struct http_client *make_client(const char *ca_file, int per_host)
+{
+    struct error err = {0};
+    const struct http_client_options options = {
+        .user_agent = "tekupdb/test", .ca_file = ca_file, .per_host = per_host};
+    struct http_client *made = http_client_create(&options, &err);
+    cr_assert_not_null(made, "%s", err.message);
+    return made;
+}
+
+static void start(void)
+{
+    static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
+                                            "all_proxy",  "ALL_PROXY",   "no_proxy"};
+    for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) unsetenv(variables[i]);
+    client = make_client(NULL, 8);
+}
+
+static void finish(void)
+{
+    http_client_free(client);
+    if (server.answer != NULL) fixture_stop(&server);
+    if (other.answer != NULL) fixture_stop(&other);
+}
+
+TestSuite(http_client, .init = start, .fini = finish, .timeout = 120);
+
+static const char *url_of(const struct fixture_server *of, const char *path)
+{
+    static char url[512];
+    snprintf(url, sizeof(url), "%s%s", of->url, path);
+    return url;
+}
+
+static struct http_response expect_answer(const struct http_request *request, long status)
+{
+    struct http_response response;
+    struct error err = {0};
+    cr_assert_eq(http_perform(client, request, &response, &err), 0, "%s", err.message);
+    cr_expect_eq(response.status, status, "%ld", response.status);
+    return response;
+}
+
+static struct error expect_failure(const struct http_request *request, enum error_code code)
+{
+    struct http_response response;
+    struct error err = {0};
+    cr_assert_eq(http_perform(client, request, &response, &err), -1);
+    cr_expect_eq(err.code, code, "%d %s", err.code, err.message);
+    return err;
+}
+
+/* ---- Plain exchanges ---- */
+
+static bool answer_hello(struct fixture_server *from, int fd, const char *text)
+{
+    (void)from, (void)text;
+    fixture_reply(fd, "200 OK", "X-One: 1\r\nx-two:  two words \r\n", "hello");
+    return true;
+}
+
+Test(http_client, gets_and_uses_the_connection_again)
+{
+    fixture_start(&server, answer_hello, NULL);
+    const char *headers[] = {"Accept: text/x", NULL};
+    for (int i = 0; i < 5; i++) {
+        const struct http_request request = {.url = url_of(&server, "/a?b=c"), .headers = headers};
+        struct http_response response = expect_answer(&request, 200);
+        cr_expect_str_eq(response.body, "hello");
+        cr_expect_eq(response.length, 5);
+        cr_expect_str_eq(http_response_header(&response, "x-ONE"), "1");
+        cr_expect_str_eq(http_response_header(&response, "X-Two"), "two words");
+        cr_expect_null(http_response_header(&response, "X-Three"));
+        cr_expect_str_eq(response.url, request.url);
+        http_response_free(&response);
+    }
+    cr_expect_eq(atomic_load(&server.connections), 1);
+    cr_expect(fixture_was_sent(&server, "GET /a?b=c HTTP/1.1"));
+    cr_expect(fixture_was_sent(&server, "User-Agent: tekupdb/test"));
+    cr_expect(fixture_was_sent(&server, "Accept: text/x"));
+    cr_expect_not(fixture_was_sent(&server, "Authorization"));
+}
+
+Test(http_client, posts_a_body_with_a_secret)
+{
+    fixture_start(&server, answer_hello, NULL);
+    struct http_request request = {.method = "POST",
+                                   .url = url_of(&server, "/"),
+                                   .authorization = "Bearer s3cret",
+                                   .body = "{\"a\": 1}",
+                                   .body_length = 8};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "Authorization: Bearer s3cret"));
+    cr_expect(fixture_was_sent(&server, "Content-Type: application/json"));
+    cr_expect(fixture_was_sent(&server, "\r\n\r\n{\"a\": 1}"));
+    request.secret_header = "api-key";
+    request.method = "PATCH";
+    response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "api-key: Bearer s3cret"));
+    cr_expect(fixture_was_sent(&server, "PATCH / "));
+    cr_expect_not(fixture_was_sent(&server, "Authorization"));
+    request.authorization = "x\r\nEvil: 1";
+    expect_failure(&request, ERR_INVALID);
+}
+
+Test(http_client, what_is_no_url_of_http_is_refused)
+{
+    const char *urls[] = {"", "x", "file:///etc/passwd", "ftp://localhost/", "http://", "//x/y"};
+    for (size_t i = 0; i < sizeof(urls) / sizeof(*urls); i++)
+        expect_failure(&(struct http_request){.url = urls[i]}, ERR_INVALID);
+}
+
+/* ---- Redirects ---- */
+
+/* /to-other, /to-self, /loop, /up: redirects; anything else is the end. */
+static bool answer_redirects(struct fixture_server *from, int fd, const char *text)
+{
+    char headers[256] = "";
+    const struct fixture_server *to = from->arg;
+    if (strstr(text, " /to-other") != NULL)
+        snprintf(headers, sizeof(headers), "Location: %s/end?token=abc\r\n", to->url);
+    else if (strstr(text, " /to-self") != NULL)
+        snprintf(headers, sizeof(headers), "Location: /end\r\n");
+    else if (strstr(text, " /loop") != NULL)
+        snprintf(headers, sizeof(headers), "Location: /loop\r\n");
+    else if (strstr(text, " /file") != NULL)
+        snprintf(headers, sizeof(headers), "Location: file:///etc/passwd\r\n");
+    const char *status = strstr(text, "keep") != NULL ? "307 Temporary Redirect" : "302 Found";
+    fixture_reply(fd, *headers != '\0' ? status : "200 OK", headers, *headers != '\0' ? "" : "end");
+    return true;
+}
+
+Test(http_client, a_redirect_takes_no_secret_to_another_origin)
+{
+    fixture_start(&server, answer_redirects, &other);
+    fixture_start(&other, answer_redirects, &server);
+    struct http_request request = {.url = url_of(&server, "/to-self"),
+                                   .authorization = "Bearer s3cret"};
+    struct http_response response = expect_answer(&request, 200);
+    cr_expect_str_eq(response.body, "end");
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "GET /end"));
+    cr_expect(fixture_was_sent(&server, "Bearer s3cret"), "the same origin is trusted");
+    /* The same host, another port. */
+    request.url = url_of(&server, "/to-other");
+    response = expect_answer(&request, 200);
+    cr_expect_str_eq(response.url, url_of(&other, "/end?token=abc"));
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&other, "GET /end?token=abc"));
+    cr_expect_not(fixture_was_sent(&other, "s3cret"));
+    cr_expect_not(fixture_was_sent(&other, "Authorization"));
+}
+
+Test(http_client, redirects_of_what_is_sent)
+{
+    fixture_start(&server, answer_redirects, &other);
+    fixture_start(&other, answer_redirects, &server);
+    struct http_request request = {
+        .method = "POST", .url = url_of(&server, "/to-self"), .body = "x", .body_length = 1};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "GET /end"), "302 turns a POST into a GET");
+    request.url = url_of(&server, "/to-self?keep");
+    response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "POST /end"));
+    request.url = url_of(&server, "/to-other?keep");
+    expect_failure(&request, ERR_INVALID);
+    cr_expect_eq(atomic_load(&other.requests), 0);
+}
+
+Test(http_client, redirects_that_are_not_followed)
+{
+    fixture_start(&server, answer_redirects, NULL);
+    struct error err = expect_failure(
+        &(struct http_request){.url = url_of(&server, "/loop?q=s3cret")}, ERR_INVALID);
+    cr_expect_eq(atomic_load(&server.requests), HTTP_REDIRECTS + 1);
+    cr_expect(strstr(err.message, "s3cret") == NULL, "%s", err.message);
+    expect_failure(&(struct http_request){.url = url_of(&server, "/file")}, ERR_INVALID);
+}
+
+/* ---- Size, and bodies that come bit by bit ---- */
+
+static bool answer_large(struct fixture_server *from, int fd, const char *text)
+{
+    (void)from;
+    static char block[65537];
+    memset(block, 'x', sizeof(block) - 1);
+    fixture_send(fd, strstr(text, "missing") != NULL
+                         ? "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"
+                         : "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    for (int i = 0; i < 64; i++) fixture_send(fd, block);
+    return false;
+}
+
+struct sink {
+    size_t length, most;
+};
+
+static int take(void *arg, const void *bytes, size_t length, struct error *err)
+{
+    struct sink *sink = arg;
+    (void)bytes;
+    sink->length += length;
+    if (sink->length > sink->most) return error_set(err, ERR_IO, NULL, "the disk is full");
+    usleep(500);
+    return 0;
+}
+
+Test(http_client, a_body_that_is_too_large_ends_the_call)
+{
+    fixture_start(&server, answer_large, NULL);
+    struct http_request request = {.url = url_of(&server, "/"), .response_most = 1 << 20};
+    expect_failure(&request, ERR_TOO_LARGE);
+    cr_expect_eq(atomic_load(&server.requests), 1, "and is not asked for again");
+    request.response_most = 4 << 20;
+    struct http_response response = expect_answer(&request, 200);
+    cr_expect_eq(response.length, 4 << 20);
+    http_response_free(&response);
+}
+
+Test(http_client, a_sink_takes_the_body_as_it_comes)
+{
+    fixture_start(&server, answer_large, NULL);
+    struct sink sink = {.most = SIZE_MAX};
+    struct http_request request = {.url = url_of(&server, "/"), .sink = take, .arg = &sink};
+    struct http_response response = expect_answer(&request, 200);
+    cr_expect_eq(sink.length, 4 << 20);
+    cr_expect_eq(response.length, 0);
+    http_response_free(&response);
+    sink = (struct sink){.most = 1 << 20};
+    struct error err = expect_failure(&request, ERR_IO);
+    cr_expect_str_eq(err.message, "the disk is full");
+    sink = (struct sink){.most = SIZE_MAX};
+    request.url = url_of(&server, "/missing");
+    response = expect_answer(&request, 404);
+    cr_expect_eq(sink.length, 0, "the body of an error is no content");
+    cr_expect_eq(response.length, 4 << 20);
+    http_response_free(&response);
+}
+
+/* ---- Trying again ---- */
+
+/* Fails in the way that arg names, as often as `failures` says, and then answers. */
+struct trouble {
+    const char *answer; /* NULL: the connection is cut */
+    int failures;
+    atomic_int met;
+};
+
+static bool answer_trouble(struct fixture_server *from, int fd, const char *text)
+{
+    struct trouble *trouble = from->arg;
+    (void)text;
+    if (atomic_fetch_add(&trouble->met, 1) >= trouble->failures) {
+        fixture_reply(fd, "200 OK", "", "at last");
+        return true;
+    }
+    if (trouble->answer != NULL) fixture_send(fd, trouble->answer);
+    return false;
+}
+
+static double clock_s(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+static void expect_tries(const char *answer, int failures, const char *method, bool repeatable,
+                         int tries, long status)
+{
+    struct trouble trouble = {.answer = answer, .failures = failures};
+    struct fixture_server troubled;
+    fixture_start(&troubled, answer_trouble, &trouble);
+    const struct http_request request = {.method = method,
+                                         .url = url_of(&troubled, "/"),
+                                         .body = *method == 'P' ? "{}" : NULL,
+                                         .body_length = *method == 'P' ? 2 : 0,
+                                         .repeatable = repeatable,
+                                         .tries = 3};
+    struct http_response response;
+    struct error err = {0};
+    const int result = http_perform(client, &request, &response, &err);
+    cr_expect_eq(result == 0 ? response.status : -1, status, "%s %s: %ld %s", method,
+                 answer != NULL ? answer : "cut", response.status, err.message);
+    if (result != 0) cr_expect_eq(err.code, ERR_UNAVAILABLE);
+    cr_expect_eq(atomic_load(&trouble.met), tries, "%s %s: %d", method,
+                 answer != NULL ? answer : "cut", atomic_load(&trouble.met));
+    http_response_free(&response);
+    fixture_stop(&troubled);
+}
+
+#define SHORT "Content-Length: 0\r\nConnection: close\r\n"
+
+Test(http_client, tries_again_what_may_be_repeated)
+{
+    expect_tries(NULL, 1, "GET", false, 2, 200);
+    expect_tries(NULL, 9, "GET", false, 3, -1);
+    expect_tries("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 1, "GET", false, 2, 200);
+    expect_tries("HTTP/1.1 502 Bad Gateway\r\n" SHORT "\r\n", 1, "GET", false, 2, 200);
+    expect_tries("HTTP/1.1 503 Busy\r\n" SHORT "\r\n", 9, "GET", false, 3, 503);
+    expect_tries("HTTP/1.1 404 Not Found\r\n" SHORT "\r\n", 9, "GET", false, 1, 404);
+    expect_tries("HTTP/1.1 501 No\r\n" SHORT "\r\n", 9, "GET", false, 1, 501);
+    expect_tries(NULL, 1, "POST", true, 2, 200);
+    expect_tries(NULL, 1, "PUT", false, 2, 200);
+}
+
+Test(http_client, does_not_send_a_post_twice_that_may_have_counted)
+{
+    expect_tries(NULL, 1, "POST", false, 1, -1);
+    expect_tries("HTTP/1.1 502 Bad Gateway\r\n" SHORT "\r\n", 1, "POST", false, 1, 502);
+    expect_tries("HTTP/1.1 500 No\r\n" SHORT "\r\n", 1, "POST", false, 1, 500);
+    expect_tries("HTTP/1.1 429 Slow\r\n" SHORT "Retry-After: 0\r\n\r\n", 1, "POST", false, 2, 200);
+    expect_tries("HTTP/1.1 503 Busy\r\n" SHORT "Retry-After: 0\r\n\r\n", 1, "POST", false, 2, 200);
+}
+
+Test(http_client, waits_as_long_as_it_is_asked_to)
+{
+    char answer[256], date[64];
+    double began = clock_s();
+    expect_tries("HTTP/1.1 429 Slow\r\n" SHORT "Retry-After: 1\r\n\r\n", 1, "GET", false, 2, 200);
+    cr_expect(clock_s() - began >= 1, "in seconds");
+    const time_t then = time(NULL) + 2;
+    struct tm utc;
+    gmtime_r(&then, &utc);
+    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    snprintf(answer, sizeof(answer), "HTTP/1.1 503 Busy\r\n" SHORT "Retry-After: %s\r\n\r\n", date);
+    began = clock_s();
+    expect_tries(answer, 1, "GET", false, 2, 200);
+    cr_expect(clock_s() - began >= 0.9, "as a date");
+}
+
+struct told {
+    int waits, ends;
+    char why[200];
+    double wait; /* what the judge says */
+    int judged;
+};
+
+static void on_waiting(void *arg, const char *why, time_t until)
+{
+    struct told *told = arg;
+    if (why == NULL) {
+        told->ends++;
+        return;
+    }
+    told->waits++;
+    snprintf(told->why, sizeof(told->why), "%s", why);
+    cr_expect(until >= time(NULL));
+}
+
+static double judge(void *arg, const struct http_response *response)
+{
+    struct told *told = arg;
+    if (response->status != 403) return 0;
+    told->judged++;
+    return told->wait;
+}
+
+Test(http_client, the_caller_judges_answers_and_is_told_of_waits)
+{
+    struct trouble trouble = {.answer = "HTTP/1.1 403 Limit\r\n" SHORT "\r\n", .failures = 4};
+    struct told told = {.wait = 0.01};
+    fixture_start(&server, answer_trouble, &trouble);
+    struct http_request request = {.url = url_of(&server, "/"),
+                                   .tries = 2,
+                                   .judge = judge,
+                                   .waiting = on_waiting,
+                                   .arg = &told};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect_eq(told.judged, 4, "waits that the judge asks for are no tries");
+    cr_expect_eq(told.waits, 0, "of short ones nobody is told");
+    trouble.failures = 6;
+    told = (struct told){.wait = 1.2};
+    response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect_eq(told.waits, told.judged);
+    cr_expect_eq(told.ends, told.waits);
+    cr_expect(strstr(told.why, "127.0.0.1") != NULL, "%s", told.why);
+    atomic_store(&trouble.met, 0);
+    told = (struct told){.wait = -1};
+    response = expect_answer(&request, 403);
+    http_response_free(&response);
+    atomic_store(&trouble.met, 0);
+    told = (struct told){.wait = 100};
+    request.wait_most_s = 50;
+    response = expect_answer(&request, 403);
+    http_response_free(&response);
+}
+
+/* ---- Ends ---- */
+
+static bool answer_never(struct fixture_server *from, int fd, const char *text)
+{
+    (void)text;
+    if (from->arg != NULL) fixture_send(fd, from->arg);
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0) continue;
+    return false;
+}
+
+Test(http_client, times_out_in_words)
+{
+    const char *starts[] = {NULL, "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"};
+    for (size_t i = 0; i < 3; i++) {
+        struct fixture_server silent;
+        fixture_start(&silent, answer_never, (void *)starts[i]);
+        const struct http_request request = {.url = url_of(&silent, "/?key=s3cret"),
+                                             .authorization = "Bearer s3cret",
+                                             .timeout_s = 0.3,
+                                             .tries = 1};
+        struct error err = expect_failure(&request, ERR_UNAVAILABLE);
+        cr_expect(strstr(err.message, "127.0.0.1") != NULL, "%s", err.message);
+        cr_expect(strstr(err.message, "s3cret") == NULL, "%s", err.message);
+        fixture_stop(&silent);
+    }
+}
+
+Test(http_client, a_server_that_is_not_there)
+{
+    fixture_start(&server, answer_hello, NULL);
+    char url[100];
+    snprintf(url, sizeof(url), "%s/", server.url);
+    fixture_stop(&server);
+    server.answer = NULL;
+    struct error err =
+        expect_failure(&(struct http_request){.url = url, .tries = 2}, ERR_UNAVAILABLE);
+    cr_expect(strstr(err.message, "127.0.0.1") != NULL, "%s", err.message);
+}
+
+struct stopper {
+    atomic_bool stop;
+    struct http_client *client;
+};
+
+static void *stop_soon(void *arg)
+{
+    struct stopper *stopper = arg;
+    usleep(200000);
+    if (stopper->client != NULL)
+        http_client_stop(stopper->client);
+    else
+        atomic_store(&stopper->stop, true);
+    return NULL;
+}
+
+static void expect_stopped(struct http_request *request, struct stopper *stopper)
+{
+    pthread_t thread;
+    const double began = clock_s();
+    cr_assert_eq(pthread_create(&thread, NULL, stop_soon, stopper), 0);
+    request->stop = &stopper->stop;
+    expect_failure(request, ERR_CANCELLED);
+    cr_expect(clock_s() - began < 30, "not at the end of the wait");
+    pthread_join(thread, NULL);
+}
+
+Test(http_client, is_stopped_in_a_transfer_and_in_a_wait)
+{
+    struct trouble trouble = {.answer = "HTTP/1.1 429 Slow\r\n" SHORT "Retry-After: 60\r\n\r\n",
+                              .failures = 9};
+    struct stopper stopper = {0};
+    fixture_start(&server, answer_never, NULL);
+    fixture_start(&other, answer_trouble, &trouble);
+    expect_stopped(&(struct http_request){.url = url_of(&server, "/")}, &stopper);
+    atomic_store(&stopper.stop, false);
+    expect_stopped(&(struct http_request){.url = url_of(&other, "/")}, &stopper);
+    atomic_store(&stopper.stop, false);
+    stopper.client = client;
+    expect_stopped(&(struct http_request){.url = url_of(&other, "/")}, &stopper);
+    expect_failure(&(struct http_request){.url = url_of(&other, "/")}, ERR_CANCELLED);
+}
+
+/* ---- Many at once ---- */
+
+static bool answer_slowly(struct fixture_server *from, int fd, const char *text)
+{
+    usleep(20000);
+    return answer_hello(from, fd, text);
+}
+
+static void *get_some(void *arg)
+{
+    for (int i = 0; i < 10; i++) {
+        struct http_response response;
+        struct error err = {0};
+        const struct http_request request = {.url = arg};
+        cr_assert_eq(http_perform(client, &request, &response, &err), 0, "%s", err.message);
+        cr_assert_str_eq(response.body, "hello");
+        http_response_free(&response);
+    }
+    return NULL;
+}
+
+Test(http_client, bounds_the_connections_to_a_host)
+{
+    enum { THREADS = 12 };
+    pthread_t threads[THREADS];
+    fixture_start(&server, answer_slowly, NULL);
+    http_client_free(client);
+    client = make_client(NULL, 3);
+    for (int i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, get_some, server.url), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    cr_expect_eq(atomic_load(&server.requests), 10 * THREADS);
+    cr_expect(atomic_load(&server.most_open) <= 3, "%d", atomic_load(&server.most_open));
+}
+
+/* ---- TLS ---- */
+
+extern char **environ;
+
+static pid_t serve_tls(const char *directory, const char *name, int port)
+{
+    char command[1024];
+    snprintf(
+        command, sizeof(command),
+        "cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2"
+        " -subj /CN=test -addext subjectAltName=%s >/dev/null 2>&1",
+        directory, name);
+    cr_assert_eq(system(command), 0);
+    snprintf(command, sizeof(command),
+             "cd %s && exec openssl s_server -accept 127.0.0.1:%d -cert cert.pem -key key.pem -www"
+             " >/dev/null 2>&1 </dev/null",
+             directory, port);
+    char *arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
+    pid_t pid;
+    cr_assert_eq(posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ), 0);
+    return pid;
+}
+
+static int free_port(void)
+{
+    struct fixture_server probe;
+    fixture_start(&probe, answer_hello, NULL);
+    fixture_stop(&probe);
+    return probe.port;
+}
+
+static void check_tls(const char *name, bool trusted, bool accepted)
+{
+    char directory[] = "/tmp/tekup-tls-XXXXXX", url[64], ca_file[100], command[100];
+    cr_assert_not_null(mkdtemp(directory));
+    const int port = free_port();
+    const pid_t pid = serve_tls(directory, name, port);
+    snprintf(url, sizeof(url), "https://127.0.0.1:%d/", port);
+    snprintf(ca_file, sizeof(ca_file), "%s/cert.pem", directory);
+    struct http_client *of_tls = make_client(trusted ? ca_file : NULL, 2);
+    struct http_response response;
+    struct error err = {0};
+    int status = -1;
+    for (int i = 0; i < 100 && status != 0; i++) { /* until the server is there */
+        err = (struct error){0};
+        status =
+            http_perform(of_tls, &(struct http_request){.url = url, .tries = 1}, &response, &err);
+        if (status != 0 && strcasestr(err.message, "certificate") != NULL) break;
+        if (status != 0) usleep(50000);
+    }
+    cr_expect_eq(status == 0, accepted, "%s", err.message);
+    if (!accepted) cr_expect(strcasestr(err.message, "certificate") != NULL, "%s", err.message);
+    http_response_free(&response);
+    http_client_free(of_tls);
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+    snprintf(command, sizeof(command), "rm -rf %s", directory);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(http_client, certificates_are_verified)
+{
+    unsetenv("CURL_CA_BUNDLE");
+    unsetenv("SSL_CERT_FILE");
+    check_tls("IP:127.0.0.1", true, true);
+    check_tls("IP:127.0.0.1", false, false);
+    check_tls("DNS:example.com", true, false);
+}
+
+Test(http_client, a_proxy_of_the_environment_is_used)
+{
+    fixture_start(&server, answer_hello, NULL);
+    setenv("http_proxy", server.url, 1);
+    const struct http_request request = {.url = "http://nowhere.invalid/x", .tries = 1};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "GET http://nowhere.invalid/x "));
+    setenv("no_proxy", "nowhere.invalid", 1);
+    expect_failure(&request, ERR_UNAVAILABLE);
+}
+
+/* ---- Secrets ---- */
+
+static void expect_secret(const char *env, const char *file, const char *expected,
+                          const char *wrong)
+{
+    char *secret;
+    struct error err = {0};
+    const int status = secret_read(env, file, "config.tokenEnv", &secret, &err);
+    if (expected != NULL) {
+        cr_assert_eq(status, 0, "%s", err.message);
+        cr_expect_str_eq(secret, expected);
+    } else {
+        cr_expect_eq(status, -1);
+        cr_expect_null(secret);
+        cr_expect_str_eq(err.field, "config.tokenEnv");
+        cr_expect(strstr(err.message, wrong) != NULL, "%s", err.message);
+    }
+    secret_forget(secret);
+}
+
+static void write_secret(const char *path, const char *text, mode_t mode)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+    cr_assert_eq(chmod(path, mode), 0);
+}
+
+Test(http_client, secrets_come_from_the_environment_or_a_file)
+{
+    char path[] = "/tmp/tekup-secret-XXXXXX";
+    close(mkstemp(path));
+    setenv("TEST_SECRET", "  s3 cret\n", 1);
+    setenv("TEST_EMPTY", " \n", 1);
+    expect_secret("TEST_SECRET", NULL, "  s3 cret", NULL);
+    expect_secret("TEST_EMPTY", NULL, NULL, "is empty");
+    expect_secret("TEST_NOT_SET", NULL, NULL, "TEST_NOT_SET is not set");
+    write_secret(path, "token\r\n", 0600);
+    expect_secret(NULL, path, "token", NULL);
+    write_secret(path, "token", 0604);
+    expect_secret(NULL, path, NULL, "everybody");
+    write_secret(path, "a\nb\n", 0600);
+    expect_secret(NULL, path, NULL, "more than one line");
+    expect_secret(NULL, "relative", NULL, "absolute");
+    expect_secret(NULL, "/nonexistent/token", NULL, "cannot be read");
+    expect_secret(NULL, "/tmp", NULL, "not a file");
+    unlink(path);
+    cr_expect(secret_env_name_is_valid("GITHUB_TOKEN2"));
+    cr_expect_not(secret_env_name_is_valid("2X"));
+    cr_expect_not(secret_env_name_is_valid("A-B"));
+    cr_expect_not(secret_env_name_is_valid(""));
+}
