@@ -62,6 +62,7 @@ Test(config, reads_every_setting)
                "[search]\nbackend = postgres\n"
                "[index]\nef = 200\nmax_neighbours = 32\nef_construction = 400\n"
                "[sync]\nthreads = 5\n"
+               "[outgoing]\nca_file = /x.pem\nproxy = http://p:3128\nper_host = 2\n"
                "[events]\nclients = 3\nbuffer = 64 KiB\nkeep = 60\n"
                "[log]\nlevel = debug\n");
     unsetenv("TEKUP_RUN");
@@ -84,6 +85,9 @@ Test(config, reads_every_setting)
     cr_expect_eq(config.index_max_neighbours, 32);
     cr_expect_eq(config.index_ef_construction, 400);
     cr_expect_eq(config.sync_threads, 5);
+    cr_expect_str_eq(config.outgoing_ca_file, "/x.pem");
+    cr_expect_str_eq(config.outgoing_proxy, "http://p:3128");
+    cr_expect_eq(config.outgoing_per_host, 2);
     cr_expect_eq(config.event_clients, 3);
     cr_expect_eq(config.event_buffer, 64 << 10);
     cr_expect_eq(config.event_keep, 60);
@@ -204,12 +208,12 @@ Test(config, the_shipped_file_is_right_and_so_is_each_of_its_defaults)
         if (sscanf(line, "# %63[a-z_] = ", name) != 1 || strchr(line, '=') == NULL) continue;
         settings++;
         if (strcmp(name, "url") != 0 && strcmp(name, "socket_group") != 0 &&
-            strncmp(name, "tekup_", 6) != 0)
+            strcmp(name, "ca_file") != 0 && strncmp(name, "tekup_", 6) != 0)
             fputs(line + 2, out);
     }
     fclose(in);
     fclose(out);
-    cr_expect_eq(settings, 33);
+    cr_expect_eq(settings, 36);
     cr_assert_eq(config_load(file, &uncommented, &err), 0, "%s", err.message);
 
     struct buffer names = {0};
