@@ -23,6 +23,8 @@ if [[ -x $build/bench/tekup-bench ]]; then
         fail "tekup bench does not find tekup-bench"
 fi
 
+[[ -x $prefix/libexec/tekupdb/tekup-pdftext ]] || fail "no tekup-pdftext"
+
 pc=$(find "$prefix" -name tekup.pc)
 [[ -n $pc ]] || fail "no tekup.pc"
 export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$place
