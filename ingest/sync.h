@@ -1,5 +1,5 @@
 /*
- * sync.h: brings repositories up to date, one after another on each of a few threads.
+ * sync.h: brings repositories up to date, a few at a time.
  *
  * A sync lists what the source has now, writes what is new or changed, deletes what is gone, and
  * leaves alone what is unchanged. It may be interrupted at any point: run again it ends in the same
@@ -16,6 +16,7 @@
 
 #include "ingest/pipeline.h"
 #include "ingest/source_kind.h"
+#include "ingest/sync_run.h"
 
 #include <stdbool.h>
 
@@ -24,11 +25,11 @@ enum { SYNC_WRITERS = 4 };
 struct syncer;
 struct job;
 
-/* Starts `threads` threads for syncs and one that watches the schedule: a source that has an
- * interval is synced when it has passed since its last sync, by whichever daemon that was.
- * Documents are written SYNC_WRITERS at a time, whatever the number of syncs that run. The pipeline
- * must outlive the syncer. Errors: ERR_INTERNAL. */
-struct syncer *syncer_create(struct pipeline *pipeline, int threads, struct error *err);
+/* Runs up to `places` syncs at a time, not counting those that a server makes wait, and watches the
+ * schedule: a source that has an interval is synced when it has passed since its last sync, by
+ * whichever daemon that was. Documents are written SYNC_WRITERS at a time, whatever the number of
+ * syncs that run. The pipeline must outlive the syncer. Errors: ERR_INTERNAL. */
+struct syncer *syncer_create(struct pipeline *pipeline, int places, struct error *err);
 
 /* Ends running syncs after the document they are at (their status becomes `error`, "interrupted",
  * or `pending` where the source has an interval, for another daemon or the next start to take up),
@@ -48,6 +49,13 @@ int syncer_request(struct syncer *syncer, const char *source, const char *reposi
 int syncer_request_again(struct syncer *syncer, const char *source, const char *repository,
                          struct error *err);
 
+/* Ends the sync of a repository that is queued or running, here or in another daemon, within about
+ * a second or two: its status becomes `error`, "cancelled", and what was written stays. Returns as
+ * soon as that is on its way. Errors: ERR_NOT_FOUND where there is no such source or no sync of it;
+ * ERR_CONFLICT where it is just being asked for; ERR_UNAVAILABLE. */
+int syncer_cancel(struct syncer *syncer, const char *source, const char *repository,
+                  struct error *err);
+
 /* Keeps syncs of a repository away, in every daemon, until it is released; for what must not happen
  * during one. Errors: ERR_CONFLICT where one is queued or running. */
 struct job *syncer_reserve(struct syncer *syncer, const char *source, const char *repository,
@@ -59,23 +67,21 @@ bool syncer_leads(struct syncer *syncer);
 
 struct sync_progress {
     char *source, *repository;
-    bool running; /* false: queued */
+    bool running, ended; /* neither: queued */
     /* found: items that are documents as far as is known; in the end each of them is unchanged,
      * written or failed. skipped counts what the listing left out, and what turned out to be no
-     * text when it was fetched. */
-    size_t found, unchanged, written, deleted, failed, skipped[SKIP_REASONS];
-    size_t chunks, embedded, reused;
-    size_t total; /* found, once the listing is complete; 0 while it goes on */
+     * text when it was fetched. total: found, once the listing is complete; 0 while it goes on. */
+    struct sync_figures figures;
     double elapsed_s;
 };
 /* The repositories that are queued or running in this daemon. The caller frees the strings and the
- * array. */
+ * array. What others run, and how the last one went, is in the database (sources.h), told once a
+ * second, as the text of sync_progress_json. */
 int syncer_progress(struct syncer *syncer, struct sync_progress **rows, size_t *count,
                     struct error *err);
 
-/* The figures of the last sync of this repository since the daemon started; running is false.
- * Errors: ERR_NOT_FOUND. The caller frees the strings. */
-int syncer_last(struct syncer *syncer, const char *source, const char *repository,
-                struct sync_progress *progress, struct error *err);
+/* A JSON object's text, which the caller frees, as API.md has it: {"phase", "running", "total",
+ * ...}. NULL when memory ran out. */
+char *sync_progress_json(const struct sync_progress *progress);
 
 #endif

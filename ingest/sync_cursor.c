@@ -1,31 +1,66 @@
 /* sync_cursor.c: reads and writes what one sync leaves for the next. */
 #include "ingest/sync_cursor.h"
 
-#include "storage/base/digest.h"
 #include "storage/sources.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIG_DIGEST_HEX = 2 * SHA256_SIZE + 1 };
+enum { DIGEST_HEX = 2 * SHA256_SIZE + 1 };
 
 static int out_of_memory(struct error *err)
 {
     return error_set(err, ERR_INTERNAL, NULL, "out of memory");
 }
 
-static void digest_config(const char *config, char hex[CONFIG_DIGEST_HEX])
+static void put_hex(const uint8_t digest[SHA256_SIZE], char hex[DIGEST_HEX])
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t digest[SHA256_SIZE];
-    digest_sha256(config, strlen(config), digest);
     for (size_t i = 0; i < SHA256_SIZE; i++) {
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }
     hex[2 * SHA256_SIZE] = '\0';
 }
+
+static void digest_config(const char *config, char hex[DIGEST_HEX])
+{
+    uint8_t digest[SHA256_SIZE];
+    digest_sha256(config, strlen(config), digest);
+    put_hex(digest, hex);
+}
+
+/* ---- The vault's state ---- */
+
+/* The hash of both hashes, so that no path can pass for the end of another with its sha. */
+void vault_state_add(struct vault_state *state, const char *path, const char *sha)
+{
+    uint8_t both[2 * SHA256_SIZE], digest[SHA256_SIZE];
+    if (sha == NULL) sha = "";
+    digest_sha256(path, strlen(path), both);
+    digest_sha256(sha, strlen(sha), both + SHA256_SIZE);
+    digest_sha256(both, sizeof(both), digest);
+    for (size_t i = 0; i < SHA256_SIZE; i++) state->sum[i] ^= digest[i];
+}
+
+bool vault_state_same(const struct vault_state *one, const struct vault_state *other)
+{
+    return one->known && other->known && memcmp(one->sum, other->sum, SHA256_SIZE) == 0;
+}
+
+static bool take_hex(const char *hex, uint8_t digest[SHA256_SIZE])
+{
+    if (strlen(hex) != DIGEST_HEX - 1 || strspn(hex, "0123456789abcdef") != DIGEST_HEX - 1)
+        return false;
+    for (size_t i = 0; i < SHA256_SIZE; i++) {
+        const char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        digest[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+/* ---- What was skipped ---- */
 
 int sync_cursor_add_skipped(struct sync_cursor *cursor, const char *path, const char *sha,
                             enum skip_reason reason)
@@ -97,7 +132,8 @@ static int take_skipped(struct sync_cursor *cursor, const json_t *list)
 static int take(struct sync_cursor *cursor, const json_t *root)
 {
     const char *source = json_string_value(json_object_get(root, "source"));
-    cursor->documents = (size_t)json_integer_value(json_object_get(root, "documents"));
+    const char *vault = json_string_value(json_object_get(root, "vault"));
+    if (vault != NULL) cursor->vault.known = take_hex(vault, cursor->vault.sum);
     if (source != NULL && (cursor->source = strdup(source)) == NULL) return -1;
     return take_skipped(cursor, json_object_get(root, "skipped"));
 }
@@ -105,7 +141,7 @@ static int take(struct sync_cursor *cursor, const json_t *root)
 int sync_cursor_read(struct pool *pool, const char *source, const char *repository,
                      const char *config, struct sync_cursor *cursor, struct error *err)
 {
-    char expected[CONFIG_DIGEST_HEX];
+    char expected[DIGEST_HEX];
     char *text;
     *cursor = (struct sync_cursor){0};
     if (cursor_get(pool, source, repository, &text, err) != 0) return -1;
@@ -128,8 +164,8 @@ static json_t *skipped_json(const struct sync_cursor *cursor)
     json_t *list = json_array();
     for (size_t i = 0; i < cursor->skipped_count; i++) {
         const struct skipped_item *item = &cursor->skipped[i];
-        json_array_append_new(list, json_pack("[s, s, s]", item->path, item->sha,
-                                              skip_reason_name(item->reason)));
+        json_array_append_new(
+            list, json_pack("[s, s, s]", item->path, item->sha, skip_reason_name(item->reason)));
     }
     return list;
 }
@@ -139,12 +175,13 @@ int sync_cursor_write(struct pool *pool, const char *source, const char *reposit
                       struct error *err)
 {
     struct tm utc;
-    char listed_at[64], digest[CONFIG_DIGEST_HEX];
+    char listed_at[64], digest[DIGEST_HEX], vault[DIGEST_HEX];
     gmtime_r(&listed, &utc);
     strftime(listed_at, sizeof(listed_at), "%Y-%m-%dT%H:%M:%SZ", &utc);
     digest_config(config, digest);
-    json_t *root = json_pack("{s:s, s:s, s:I, s:s*, s:o}", "listedAt", listed_at, "config", digest,
-                             "documents", (json_int_t)cursor->documents, "source", cursor->source,
+    put_hex(cursor->vault.sum, vault);
+    json_t *root = json_pack("{s:s, s:s, s:s*, s:s*, s:o}", "listedAt", listed_at, "config", digest,
+                             "vault", cursor->vault.known ? vault : NULL, "source", cursor->source,
                              "skipped", skipped_json(cursor));
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);

@@ -4,7 +4,9 @@
  * The listing is taken first, whole, and matched with what the vault holds. Then a few threads take
  * the items in turn: fetch, compare, write. What is gone is deleted last, so that a document that
  * moved still finds the embeddings it had at its old place. A document that fails is counted and
- * the sync goes on; a database, provider or source that is away ends it.
+ * the sync goes on; a database, provider or source that is away ends it. Fetching takes no permit
+ * of those to write, and who waits for embeddings gives his back, so that a server that makes one
+ * sync wait does not make the others wait.
  *
  * Everything that the threads share is in struct work and struct sync_run: run->lock protects the
  * figures and both errors, `next` is atomic, and each item and each version is touched by the one
@@ -13,6 +15,7 @@
 #include "ingest/sync_run.h"
 
 #include "ingest/sync.h"
+#include "ingest/sync_clock.h"
 #include "ingest/sync_cursor.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/log.h"
@@ -20,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,9 +32,10 @@ struct work {
     struct sync_run *run;
     const struct source_kind *kind;
     struct source_context context;
-    void *state; /* of the open source */
+    void *state;               /* of the open source */
     struct sync_cursor before; /* of the last complete sync */
     struct sync_cursor after;  /* what this one leaves; under run->lock */
+    bool unread;               /* something could not be read only now; under run->lock */
     struct sync_plan plan;
 
     void (*step)(struct work *work, size_t i);
@@ -61,7 +66,10 @@ static bool is_stopped(const struct work *work)
 void sync_run_figures(struct sync_run *run, struct sync_figures *figures)
 {
     pthread_mutex_lock(&run->lock);
+    sync_pace_note(&run->pace, sync_clock_now(), run->done);
     *figures = run->figures;
+    figures->left_s =
+        figures->phase == SYNC_LISTING ? -1 : sync_pace_left(&run->pace, run->to_do - run->done);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -72,11 +80,83 @@ static void add_to(struct sync_run *run, size_t *figure, size_t count)
     pthread_mutex_unlock(&run->lock);
 }
 
+static void enter_phase(struct sync_run *run, enum sync_phase phase)
+{
+    pthread_mutex_lock(&run->lock);
+    run->figures.phase = phase;
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void count_done(struct sync_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    run->done++;
+    sync_pace_note(&run->pace, sync_clock_now(), run->done);
+    pthread_mutex_unlock(&run->lock);
+}
+
+/* ---- Waits ---- */
+
+/* Several may wait at once, each for its own reason: the last one that began is told. */
+static void on_waiting(void *arg, const char *why, time_t until)
+{
+    struct sync_run *run = arg;
+    pthread_mutex_lock(&run->lock);
+    if (why != NULL) {
+        sync_pace_wait(&run->pace, sync_clock_now(), run->done);
+        snprintf(run->figures.waits_for, sizeof(run->figures.waits_for), "%s", why);
+        run->figures.waits_until = until;
+    } else {
+        sync_pace_go_on(&run->pace, sync_clock_now(), run->done);
+        if (run->pace.waits == 0) run->figures.waits_for[0] = '\0';
+    }
+    pthread_mutex_unlock(&run->lock);
+    if (why != NULL) run->rests(run->arg);
+}
+
+/* One of the few that may write at a time, in all syncs together. */
+struct permit {
+    struct work *work;
+    atomic_bool held;
+};
+
+static bool take_permit(struct permit *permit)
+{
+    const struct work *work = permit->work;
+    while (!is_stopped(work) && !atomic_load(&work->broken)) {
+        struct timespec soon;
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_nsec += 100000000;
+        if (soon.tv_nsec >= 1000000000) {
+            soon.tv_nsec -= 1000000000;
+            soon.tv_sec++;
+        }
+        if (sem_timedwait(work->run->permits, &soon) != 0) continue;
+        atomic_store(&permit->held, true);
+        return true;
+    }
+    return false;
+}
+
+static void give_permit(struct permit *permit)
+{
+    if (atomic_exchange(&permit->held, false)) sem_post(permit->work->run->permits);
+}
+
+/* Who waits for embeddings does not keep others from writing. */
+static void on_embedding_waiting(void *arg, const char *why, time_t until)
+{
+    struct permit *permit = arg;
+    if (why != NULL) give_permit(permit);
+    on_waiting(permit->work->run, why, until);
+}
+
 /* ---- The listing ---- */
 
 static int on_item(void *arg, const struct source_item *item)
 {
     struct work *work = arg;
+    work->run->resumes(work->run->arg);
     if (is_stopped(work)) return interrupted(&work->fault);
     if (plan_add_item(&work->plan, item->path, item->sha) != 0) return out_of_memory(&work->fault);
     add_to(work->run, &work->run->figures.found, 1);
@@ -120,13 +200,17 @@ static int list_versions(struct work *work, struct error *err)
     return settle(work, status, err);
 }
 
-/* Whether the vault has what the last complete sync left there, as far as can be told: others may
- * write to it too. */
+/* Whether the vault has what the last complete sync left there: others may write to it too, and a
+ * sync since then may have come half way. */
 static bool is_as_left(const struct work *work)
 {
-    for (size_t i = 0; i < work->plan.version_count; i++)
-        if (!work->plan.versions[i].current) return false;
-    return work->plan.version_count == work->before.documents;
+    struct vault_state now = {.known = true};
+    for (size_t i = 0; i < work->plan.version_count; i++) {
+        const struct plan_version *version = &work->plan.versions[i];
+        if (!version->current) return false;
+        vault_state_add(&now, version->path, version->sha);
+    }
+    return vault_state_same(&now, &work->before.vault);
 }
 
 static int open_source(struct work *work, const char *cursor, struct error *err)
@@ -145,6 +229,32 @@ static int list_source(struct work *work, struct error *err)
     return status;
 }
 
+static bool is_unchanged(const struct plan_item *item, const char *sha)
+{
+    const struct plan_version *version = item->version;
+    return version != NULL && version->current && version->sha != NULL && sha != NULL &&
+           strcmp(version->sha, sha) == 0;
+}
+
+static enum skip_reason skipped_before(const struct work *work, const struct plan_item *item)
+{
+    return item->sha != NULL ? sync_cursor_skipped(&work->before, item->path, item->sha)
+                             : SKIP_NONE;
+}
+
+/* What is left when everything that the listing has settled is left out. */
+static size_t count_to_do(const struct work *work)
+{
+    const struct sync_plan *plan = &work->plan;
+    size_t count = 0;
+    for (size_t i = 0; i < plan->item_count; i++) {
+        const struct plan_item *item = &plan->items[i];
+        count += !is_unchanged(item, item->sha) && skipped_before(work, item) == SKIP_NONE;
+    }
+    for (size_t i = 0; i < plan->version_count; i++) count += plan->versions[i].gone;
+    return count;
+}
+
 /* *unchanged: there is nothing to do. */
 static int make_plan(struct work *work, bool *unchanged, struct error *err)
 {
@@ -159,10 +269,15 @@ static int make_plan(struct work *work, bool *unchanged, struct error *err)
     }
     if (!*unchanged) plan_match(&work->plan);
     const size_t found = *unchanged ? work->plan.version_count : work->plan.item_count;
+    const size_t to_do = *unchanged ? 0 : count_to_do(work);
     pthread_mutex_lock(&run->lock);
     run->figures.found = found;
     run->figures.total = found;
     if (*unchanged) run->figures.unchanged = found;
+    run->figures.documents = work->plan.version_count;
+    run->figures.phase = SYNC_DOCUMENTS;
+    run->to_do = to_do;
+    sync_pace_begin(&run->pace, sync_clock_now());
     pthread_mutex_unlock(&run->lock);
     return 0;
 }
@@ -215,8 +330,11 @@ static void fail(struct work *work, size_t place, const char *path, const struct
 static void leave_out(struct work *work, const struct plan_item *item, enum skip_reason reason)
 {
     struct sync_run *run = work->run;
-    if (item->version != NULL && reason != SKIP_UNREADABLE) item->version->gone = true;
+    const bool gone = item->version != NULL && reason != SKIP_UNREADABLE;
+    if (gone) item->version->gone = true;
     pthread_mutex_lock(&run->lock);
+    if (gone) run->to_do++;
+    if (reason == SKIP_UNREADABLE) work->unread = true;
     run->figures.found--;
     run->figures.total--;
     if (reason != SKIP_NONE) run->figures.skipped[reason]++;
@@ -226,17 +344,11 @@ static void leave_out(struct work *work, const struct plan_item *item, enum skip
     pthread_mutex_unlock(&run->lock);
 }
 
-static bool is_unchanged(const struct plan_item *item, const char *sha)
-{
-    const struct plan_version *version = item->version;
-    return version != NULL && version->current && version->sha != NULL && sha != NULL &&
-           strcmp(version->sha, sha) == 0;
-}
-
 static int write_document(struct work *work, const char *path, const struct source_content *content,
                           struct error *err)
 {
     struct sync_run *run = work->run;
+    struct permit permit = {.work = work};
     struct write_result result;
     struct ingest_counts counts;
     const struct document_input input = {
@@ -247,14 +359,23 @@ static int write_document(struct work *work, const char *path, const struct sour
         .content_length = content->length,
         .sha = content->sha,
         .metadata = content->metadata,
+        .stop = run->stop,
+        .waiting = on_embedding_waiting,
+        .arg = &permit,
     };
-    if (pipeline_put(run->pipeline, &input, &result, &counts, err) != 0) return -1;
+    if (!take_permit(&permit)) return interrupted(err);
+    const int status = pipeline_put(run->pipeline, &input, &result, &counts, err);
+    give_permit(&permit);
+    if (status != 0) return -1;
+    const bool created = result.created;
     write_result_free(&result);
     pthread_mutex_lock(&run->lock);
     run->figures.written++;
+    run->figures.documents += created;
     run->figures.chunks += counts.chunks;
     run->figures.embedded += counts.embedded;
     run->figures.reused += counts.reused;
+    run->figures.rejected += counts.rejected;
     pthread_mutex_unlock(&run->lock);
     return 0;
 }
@@ -270,12 +391,12 @@ static void take_item(struct work *work, size_t i)
         add_to(work->run, &work->run->figures.unchanged, 1);
         return;
     }
-    if (item->sha != NULL &&
-        (reason = sync_cursor_skipped(&work->before, item->path, item->sha)) != SKIP_NONE) {
+    if ((reason = skipped_before(work, item)) != SKIP_NONE) {
         leave_out(work, item, reason);
         return;
     }
     const int fetched = work->kind->fetch(work->state, item->path, &content, &reason, &err);
+    if (fetched == 0) add_to(work->run, &work->run->figures.fetched, 1);
     if (fetched == 1 || (fetched < 0 && err.code == ERR_NOT_FOUND)) {
         leave_out(work, item, reason);
     } else if (fetched < 0) {
@@ -285,6 +406,7 @@ static void take_item(struct work *work, size_t i)
     } else if (write_document(work, item->path, &content, &err) != 0) {
         fail(work, i, item->path, &err);
     }
+    count_done(work->run);
     free(content.text);
     free(content.metadata);
 }
@@ -292,12 +414,21 @@ static void take_item(struct work *work, size_t i)
 static void drop_version(struct work *work, size_t i)
 {
     const struct plan_version *version = &work->plan.versions[i];
+    struct sync_run *run = work->run;
+    struct permit permit = {.work = work};
     struct error err = {0};
-    if (!version->gone) return;
-    if (pipeline_delete(work->run->pipeline, version->id, &err) == 0)
-        add_to(work->run, &work->run->figures.deleted, 1);
-    else if (err.code != ERR_NOT_FOUND) /* somebody else deleted it */
+    if (!version->gone || !take_permit(&permit)) return;
+    const int status = pipeline_delete(run->pipeline, version->id, &err);
+    give_permit(&permit);
+    count_done(run);
+    if (status == 0) {
+        pthread_mutex_lock(&run->lock);
+        run->figures.deleted++;
+        if (run->figures.documents > 0) run->figures.documents--;
+        pthread_mutex_unlock(&run->lock);
+    } else if (err.code != ERR_NOT_FOUND) { /* somebody else deleted it */
         fail(work, work->plan.item_count + i, version->path, &err);
+    }
 }
 
 /* ---- Threads ---- */
@@ -308,10 +439,15 @@ static void *take_turns(void *arg)
     while (!is_stopped(work) && !atomic_load(&work->broken)) {
         const size_t i = atomic_fetch_add(&work->next, 1);
         if (i >= work->count) break;
-        while (sem_wait(work->run->permits) != 0) continue; /* a signal came */
+        work->run->resumes(work->run->arg);
+        if (is_stopped(work)) break;
         work->step(work, i);
-        sem_post(work->run->permits);
     }
+    /* Those that are left may all be waiting. */
+    pthread_mutex_lock(&work->run->lock);
+    const bool waits = work->run->pace.waits > 0;
+    pthread_mutex_unlock(&work->run->lock);
+    if (waits) work->run->rests(work->run->arg);
     return NULL;
 }
 
@@ -341,18 +477,31 @@ static int delete_gone(struct work *work, struct error *err)
     size_t gone = 0;
     for (size_t i = 0; i < work->plan.version_count; i++) gone += work->plan.versions[i].gone;
     if (gone == 0) return 0;
+    enter_phase(work->run, SYNC_DELETING);
     if (work->kind->verify != NULL && work->kind->verify(work->state, err) != 0) return -1;
     return for_each(work, drop_version, work->plan.version_count, err);
 }
 
+static int on_left(void *arg, const char *id, const char *path, const char *sha, bool current)
+{
+    struct work *work = arg;
+    (void)id, (void)current;
+    vault_state_add(&work->after.vault, path, sha);
+    return 0;
+}
+
+/* What it leaves unread is to be tried again, although the source may say then that nothing has
+ * changed: so no state of the vault is one that need not be looked at. */
 static int set_cursor(struct work *work, time_t listed, struct error *err)
 {
     const struct sync_run *run = work->run;
     if (work->kind->cursor != NULL &&
         work->kind->cursor(work->state, &work->after.source, err) != 0)
         return -1;
-    if (vault_count_documents(run->pipeline->pool, run->source, run->repository,
-                              &work->after.documents, err) != 0)
+    work->after.vault.known = !work->unread;
+    if (work->after.vault.known &&
+        vault_list_versions(run->pipeline->pool, run->source, run->repository,
+                            embedder_model(run->pipeline->embedder), on_left, work, err) != 0)
         return -1;
     return sync_cursor_write(run->pipeline->pool, run->source, run->repository,
                              work->context.config, listed, &work->after, err);
@@ -389,9 +538,11 @@ int sync_run(struct sync_run *run, const char *config, struct error *err)
     work.context = (struct source_context){.repository = run->repository,
                                            .config = config,
                                            .http = pipeline->http,
-                                           .stop = run->stop};
-    int status = sync_cursor_read(pipeline->pool, run->source, run->repository, config,
-                                  &work.before, err);
+                                           .stop = run->stop,
+                                           .waiting = on_waiting,
+                                           .arg = run};
+    int status =
+        sync_cursor_read(pipeline->pool, run->source, run->repository, config, &work.before, err);
     if (status == 0) status = open_source(&work, work.before.source, err);
     if (status == 0) {
         status = bring_up_to_date(&work, err);

@@ -115,7 +115,8 @@ int sources_put(struct pool *pool, const char *source, const char *repository, c
 }
 
 #define SOURCE_COLUMNS                                                                             \
-    "\"source\", \"repository\", \"config\"::text, \"intervalSeconds\", " ISO("\"createdAt\"")
+    "s.\"source\", s.\"repository\", s.\"config\"::text, s.\"intervalSeconds\", " ISO(             \
+        "s.\"createdAt\"")
 
 static int read_source(const PGresult *result, int row, struct source *source, struct error *err)
 {
@@ -137,7 +138,7 @@ int sources_get(struct pool *pool, const char *source, const char *repository, s
     *out = (struct source){0};
     const struct sql sql = place(source, repository);
     PGresult *result = query(pool,
-                             "SELECT " SOURCE_COLUMNS " FROM tekupdb.\"Source\""
+                             "SELECT " SOURCE_COLUMNS " FROM tekupdb.\"Source\" s"
                              " WHERE \"source\" = $1 AND \"repository\" = $2",
                              &sql, err);
     if (result == NULL) return -1;
@@ -169,6 +170,20 @@ int sources_delete(struct pool *pool, const char *source, const char *repository
                      repository);
 }
 
+static void copy_short(const PGresult *result, int row, int column, char *out, size_t size)
+{
+    const char *text = sql_get_text(result, row, column);
+    snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+static void read_standing(const PGresult *result, int row, struct source *source)
+{
+    copy_short(result, row, 5, source->status, sizeof(source->status));
+    copy_short(result, row, 6, source->last_sync_at, sizeof(source->last_sync_at));
+    copy_short(result, row, 7, source->next_sync_at, sizeof(source->next_sync_at));
+    source->document_count = sql_get_int4(result, row, 8);
+}
+
 static int copy_sources(const PGresult *result, struct source **sources, size_t *count,
                         struct error *err)
 {
@@ -181,6 +196,7 @@ static int copy_sources(const PGresult *result, struct source **sources, size_t 
             free(list);
             return -1;
         }
+        read_standing(result, row, &list[row]);
     }
     *sources = list;
     *count = (size_t)rows;
@@ -191,10 +207,36 @@ int sources_list(struct pool *pool, struct source **sources, size_t *count, stru
 {
     *sources = NULL;
     *count = 0;
-    PGresult *result = query(pool,
-                             "SELECT " SOURCE_COLUMNS " FROM tekupdb.\"Source\""
-                             " ORDER BY \"source\" COLLATE \"C\", \"repository\" COLLATE \"C\"",
-                             NULL, err);
+    PGresult *result =
+        query(pool,
+              "SELECT " SOURCE_COLUMNS
+              ", coalesce(y.\"status\", ''), " ISO("y.\"lastSyncAt\"") ", CASE WHEN "
+                                                                       "s.\"intervalSeconds\" > 0 "
+                                                                       "THEN " ISO(
+                                                                           "(y.\"lastSyncAt\" + "
+                                                                           "make_interval(secs => "
+                                                                           "s.\"intervalSeconds\")"
+                                                                           ")") " END,"
+                                                                                " coalesce(y."
+                                                                                "\"documentCount\","
+                                                                                " 0) FROM "
+                                                                                "tekupdb."
+                                                                                "\"Source\" s"
+                                                                                " LEFT JOIN "
+                                                                                "vault."
+                                                                                "\"VaultSyncStatus"
+                                                                                "\" y"
+                                                                                " ON y.\"source\" "
+                                                                                "= s.\"source\""
+                                                                                " AND "
+                                                                                "y.\"repository\" "
+                                                                                "= s.\"repository\""
+                                                                                " ORDER BY "
+                                                                                "s.\"source\" "
+                                                                                "COLLATE \"C\", "
+                                                                                "s.\"repository\" "
+                                                                                "COLLATE \"C\"",
+              NULL, err);
     if (result == NULL) return -1;
     const int rc = copy_sources(result, sources, count, err);
     PQclear(result);
@@ -208,6 +250,8 @@ void sync_status_free(struct sync_status *status)
     free(status->source);
     free(status->repository);
     free(status->error_message);
+    free(status->progress);
+    free(status->last);
     *status = (struct sync_status){0};
 }
 
@@ -292,6 +336,8 @@ static int read_status(const PGresult *result, int row, struct sync_status *stat
     snprintf(status->status, sizeof(status->status), "%s", sql_get_text(result, row, 4));
     status->error_message = sql_copy_text(result, row, 5, &failed);
     status->document_count = sql_get_int4(result, row, 6);
+    status->progress = sql_copy_text(result, row, 7, &failed);
+    status->last = sql_copy_text(result, row, 8, &failed);
     if (!failed) return 0;
     sync_status_free(status);
     return no_memory(err);
@@ -321,11 +367,16 @@ int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count
     *count = 0;
     PGresult *result =
         query(pool,
-              "SELECT \"id\", \"source\", \"repository\", " ISO(
-                  "\"lastSyncAt\"") ", \"status\", \"errorMessage\", \"documentCount\" FROM "
-                                    "vault.\"VaultSyncStatus\""
-                                    " ORDER BY \"lastSyncAt\" DESC, \"source\" COLLATE \"C\", "
-                                    "\"repository\" COLLATE \"C\"",
+              "SELECT y.\"id\", y.\"source\", y.\"repository\", " ISO(
+                  "y.\"lastSyncAt\"") ", y.\"status\", y.\"errorMessage\", y.\"documentCount\","
+                                      " CASE WHEN y.\"status\" = 'in_progress' THEN"
+                                      " s.\"progress\"->>'now' END, s.\"progress\"->>'last'"
+                                      " FROM vault.\"VaultSyncStatus\" y"
+                                      " LEFT JOIN tekupdb.\"Source\" s"
+                                      " ON s.\"source\" = y.\"source\""
+                                      " AND s.\"repository\" = y.\"repository\""
+                                      " ORDER BY y.\"lastSyncAt\" DESC,"
+                                      " y.\"source\" COLLATE \"C\", y.\"repository\" COLLATE \"C\"",
               NULL, err);
     if (result == NULL) return -1;
     const int rc = copy_statuses(result, rows, count, err);

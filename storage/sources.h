@@ -14,6 +14,10 @@ struct source {
     char *config;   /* JSON object: the kind's own settings, {"path": "/srv/docs"} for local */
     int interval_s; /* seconds between syncs; 0: only on demand */
     char created_at[TIMESTAMP_SIZE];
+    /* How it stands, in lists only: as in VaultSyncStatus, and when its interval will have passed
+     * ("" without one). */
+    char status[16], last_sync_at[TIMESTAMP_SIZE], next_sync_at[TIMESTAMP_SIZE];
+    int document_count;
 };
 void source_free(struct source *source);
 
@@ -37,6 +41,9 @@ struct sync_status {
     char status[16];     /* pending, in_progress, success, error */
     char *error_message; /* NULL where there is none */
     int document_count;
+    /* JSON objects' texts (sync_state.h), or NULL: of the sync that runs, as it was told last,
+     * where status is in_progress; and of the last one that has ended. */
+    char *progress, *last;
 };
 void sync_status_free(struct sync_status *status);
 

@@ -96,14 +96,16 @@ int sync_cancelled(struct pool *pool, sync_cancelled_fn each, void *arg, struct 
 }
 
 int sync_progress_tell(struct pool *pool, const char *source, const char *repository,
-                       const char *progress, size_t documents, struct error *err)
+                       const char *progress, long documents, struct error *err)
 {
     struct sql sql = place(source, repository);
     sql_text(&sql, progress);
     sql_int4(&sql, (int)documents);
     return change(pool,
-                  "WITH told AS (UPDATE tekupdb.\"Source\" SET \"progress\" = $3::json" OF_SOURCE
-                  ") UPDATE vault.\"VaultSyncStatus\" SET \"documentCount\" = $4" OF_SOURCE
+                  "WITH told AS (UPDATE tekupdb.\"Source\" SET \"progress\" ="
+                  " json_build_object('now', $3::json, 'last', \"progress\"->'last')" OF_SOURCE
+                  ") UPDATE vault.\"VaultSyncStatus\" SET \"documentCount\" ="
+                  " CASE WHEN $4 < 0 THEN \"documentCount\" ELSE $4 END" OF_SOURCE
                   " AND \"status\" = 'in_progress'",
                   &sql, NULL, err);
 }
@@ -113,6 +115,8 @@ int sync_progress_keep(struct pool *pool, const char *source, const char *reposi
 {
     struct sql sql = place(source, repository);
     sql_text(&sql, progress);
-    return change(pool, "UPDATE tekupdb.\"Source\" SET \"progress\" = $3::json" OF_SOURCE, &sql,
-                  NULL, err);
+    return change(pool,
+                  "UPDATE tekupdb.\"Source\" SET \"progress\" ="
+                  " json_build_object('last', $3::json)" OF_SOURCE,
+                  &sql, NULL, err);
 }

@@ -33,11 +33,12 @@ int sync_cancel(struct pool *pool, const char *source, const char *repository, s
 typedef void (*sync_cancelled_fn)(void *arg, const char *source, const char *repository);
 int sync_cancelled(struct pool *pool, sync_cancelled_fn each, void *arg, struct error *err);
 
-/* Tells how far the sync is that runs: progress is a JSON object's text. documentCount becomes what
- * it is given, where the status is in_progress; clients of the change feed hear of it. */
+/* Tells how far the sync is that runs: progress is a JSON object's text. documentCount becomes
+ * `documents` (below 0: stays), where the status is in_progress; clients of the change feed hear of
+ * it. */
 int sync_progress_tell(struct pool *pool, const char *source, const char *repository,
-                       const char *progress, size_t documents, struct error *err);
-/* Keeps the figures of a sync that has ended. */
+                       const char *progress, long documents, struct error *err);
+/* Keeps the figures of a sync that has ended, until the next one has. */
 int sync_progress_keep(struct pool *pool, const char *source, const char *repository,
                        const char *progress, struct error *err);
 

@@ -134,8 +134,6 @@ typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, con
                                 bool current);
 int vault_list_versions(struct pool *pool, const char *source, const char *repository,
                         const char *model, vault_version_fn each, void *arg, struct error *err);
-int vault_count_documents(struct pool *pool, const char *source, const char *repository,
-                          size_t *count, struct error *err);
 
 /* Looks up embeddings that were paid for already: for each hash (SHA256_SIZE bytes each) that has
  * one by this model, copies it to embeddings + i * EMBEDDING_DIM and sets found[i]. */

@@ -138,22 +138,3 @@ int vault_count(struct pool *pool, struct vault_counts *counts, struct error *er
     pool_release(pool, conn);
     return row != NULL ? 0 : -1;
 }
-
-int vault_count_documents(struct pool *pool, const char *source, const char *repository,
-                          size_t *count, struct error *err)
-{
-    struct sql sql = {0};
-    *count = 0;
-    sql_text(&sql, source);
-    sql_text(&sql, repository);
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    PGresult *row = sql_execute(conn,
-                                "SELECT count(*) FROM vault.\"VaultDocument\""
-                                " WHERE \"source\" = $1 AND \"repository\" = $2",
-                                &sql, err);
-    if (row != NULL) *count = (size_t)sql_get_int8(row, 0, 0);
-    PQclear(row);
-    pool_release(pool, conn);
-    return row != NULL ? 0 : -1;
-}

@@ -12,10 +12,12 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <jansson.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,35 +204,6 @@ static void wait_until_idle(struct syncer *syncer)
     while (count_jobs(syncer) > 0) nap();
 }
 
-static struct sync_progress last_of(struct syncer *syncer, const char *repository)
-{
-    struct sync_progress last;
-    struct error err = {0};
-    cr_assert_eq(syncer_last(syncer, "local", repository, &last, &err), 0, "%s", err.message);
-    free(last.source);
-    free(last.repository);
-    last.source = last.repository = NULL;
-    return last;
-}
-
-/* Requests a sync and waits for its end. */
-static struct sync_progress sync_once(struct syncer *syncer, const char *repository)
-{
-    struct error err = {0};
-    cr_assert_eq(syncer_request(syncer, "local", repository, &err), 0, "%s", err.message);
-    wait_until_idle(syncer);
-    return last_of(syncer, repository);
-}
-
-/* With a syncer that lives for this sync only. */
-static struct sync_progress sync_alone(const char *repository)
-{
-    struct syncer *syncer = create_syncer(1);
-    const struct sync_progress last = sync_once(syncer, repository);
-    syncer_free(syncer);
-    return last;
-}
-
 /* The status row of a repository; false where it has none. */
 static bool read_status(const char *repository, struct sync_status *out)
 {
@@ -249,6 +222,68 @@ static bool read_status(const char *repository, struct sync_status *out)
     }
     free(rows);
     return found;
+}
+
+/* The figures that the last sync of a repository has left; false where none has ended. */
+static bool find_last(const char *repository, struct sync_figures *figures)
+{
+    static const struct {
+        const char *name;
+        size_t place;
+    } counts[] = {
+        {"total", offsetof(struct sync_figures, total)},
+        {"found", offsetof(struct sync_figures, found)},
+        {"unchanged", offsetof(struct sync_figures, unchanged)},
+        {"fetched", offsetof(struct sync_figures, fetched)},
+        {"written", offsetof(struct sync_figures, written)},
+        {"deleted", offsetof(struct sync_figures, deleted)},
+        {"failed", offsetof(struct sync_figures, failed)},
+        {"chunks", offsetof(struct sync_figures, chunks)},
+        {"embedded", offsetof(struct sync_figures, embedded)},
+        {"reused", offsetof(struct sync_figures, reused)},
+    };
+    struct sync_status row;
+    *figures = (struct sync_figures){0};
+    if (!read_status(repository, &row)) return false;
+    json_t *last = row.last != NULL ? json_loads(row.last, 0, NULL) : NULL;
+    sync_status_free(&row);
+    if (last == NULL) return false;
+    cr_expect(json_is_false(json_object_get(last, "running")));
+    cr_expect_str_eq(json_string_value(json_object_get(last, "phase")), "done");
+    cr_expect_gt(json_real_value(json_object_get(last, "elapsedSeconds")), 0.0);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+        *(size_t *)((char *)figures + counts[i].place) =
+            (size_t)json_integer_value(json_object_get(last, counts[i].name));
+    for (int reason = 0; reason < SKIP_REASONS; reason++)
+        figures->skipped[reason] = (size_t)json_integer_value(
+            json_object_get(json_object_get(last, "skipped"), skip_reason_name(reason)));
+    json_decref(last);
+    return true;
+}
+
+static struct sync_figures last_of(const char *repository)
+{
+    struct sync_figures last;
+    cr_assert(find_last(repository, &last), "%s was not synced", repository);
+    return last;
+}
+
+/* Requests a sync and waits for its end. */
+static struct sync_figures sync_once(struct syncer *syncer, const char *repository)
+{
+    struct error err = {0};
+    cr_assert_eq(syncer_request(syncer, "local", repository, &err), 0, "%s", err.message);
+    wait_until_idle(syncer);
+    return last_of(repository);
+}
+
+/* With a syncer that lives for this sync only. */
+static struct sync_figures sync_alone(const char *repository)
+{
+    struct syncer *syncer = create_syncer(1);
+    const struct sync_figures last = sync_once(syncer, repository);
+    syncer_free(syncer);
+    return last;
 }
 
 /* message: a part of the error message, NULL where there must be none. */
@@ -307,7 +342,7 @@ Test(sync, takes_in_what_is_text_and_counts_the_rest)
     write_text("x.log", "ignored");
     in_root("ln -s a.md link");
     add_source("docs", 0);
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.found, 3);
     cr_expect_eq(last.total, 3);
     cr_expect_eq(last.written, 3);
@@ -318,8 +353,7 @@ Test(sync, takes_in_what_is_text_and_counts_the_rest)
     cr_expect_eq(last.skipped[SKIP_BINARY], 1);
     cr_expect_eq(last.skipped[SKIP_IGNORED], 1);
     cr_expect_eq(last.skipped[SKIP_NOT_FILE], 1);
-    cr_expect_not(last.running);
-    cr_expect_gt(last.elapsed_s, 0.0);
+    cr_expect_eq(last.fetched, 3);
     expect_status("docs", "success", NULL, 3);
 
     char *cursor;
@@ -348,7 +382,7 @@ Test(sync, leaves_alone_what_is_unchanged)
     sync_alone("docs");
     snprintf(before, sizeof(before), "%s", fixture_value(conn, rows));
     in_root("touch d0/* && chmod 600 d1/*");
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     snprintf(after, sizeof(after), "%s", fixture_value(conn, rows));
     cr_expect_str_eq(before, after);
     cr_expect_eq(last.unchanged, 30);
@@ -365,7 +399,7 @@ Test(sync, follows_what_is_changed_added_moved_and_deleted)
     sync_once(syncer, "docs");
     in_root("echo changed > d0/file0.txt && echo new > new.txt && mv d1/file1.txt moved.txt"
             " && rm d2/file2.txt && rm -r d3");
-    const struct sync_progress last = sync_once(syncer, "docs");
+    const struct sync_figures last = sync_once(syncer, "docs");
     cr_expect_eq(last.written, 3); /* changed, new, moved */
     cr_expect_eq(last.deleted, 5); /* file1 at its old place, file2, and 3, 10, 17 of d3 */
     cr_expect_eq(last.unchanged, 14);
@@ -396,7 +430,7 @@ Test(sync, deletes_what_is_no_text_any_more_or_is_ignored)
     write_bytes("a", "\xff\xfe", 2);
     write_text("b", "");
     write_text(".gitignore", "c/\n.gitignore\n");
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.deleted, 3);
     cr_expect_eq(last.unchanged, 1);
     cr_expect_eq(last.found, 1);
@@ -415,7 +449,7 @@ Test(sync, keeps_what_only_cannot_be_read_now)
     in_root("rm shutter && chmod 0 shut");
     open_server();
     respect_permissions();
-    struct sync_progress last = sync_alone("docs");
+    struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.skipped[SKIP_UNREADABLE], 1);
     cr_expect_eq(last.unchanged, 1);
     cr_expect_eq(last.deleted, 1);
@@ -435,7 +469,7 @@ Test(sync, embeds_again_what_another_model_embedded)
     sync_alone("docs");
     run_sql("UPDATE tekupdb.\"Chunk\" SET \"model\" = 'another' WHERE \"documentId\" ="
             " (SELECT \"id\" FROM vault.\"VaultDocument\" WHERE \"path\" = 'a')");
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.written, 1);
     cr_expect_eq(last.embedded, 1);
     cr_expect_eq(last.unchanged, 1);
@@ -447,14 +481,13 @@ Test(sync, an_unknown_repository_or_kind_is_named)
 {
     struct syncer *syncer = create_syncer(1);
     struct error err = {0};
-    struct sync_progress last;
     struct sync_status row;
     cr_expect_eq(syncer_request(syncer, "local", "nowhere", &err), -1);
     cr_expect_eq(err.code, ERR_NOT_FOUND);
     cr_expect(strstr(err.message, "nowhere") != NULL, "%s", err.message);
     cr_expect_eq(count_jobs(syncer), 0);
     cr_expect_not(read_status("nowhere", &row));
-    cr_expect_eq(syncer_last(syncer, "local", "nowhere", &last, &err), -1);
+    cr_expect_eq(syncer_cancel(syncer, "local", "nowhere", &err), -1);
     cr_expect_eq(err.code, ERR_NOT_FOUND);
 
     cr_assert_eq(sources_put(pipeline.pool, "fax", "docs", "{}", 0, NULL, &err), 0);
@@ -503,7 +536,7 @@ Test(sync, goes_from_pending_to_in_progress_to_success)
     cr_assert_eq(count, 2);
     cr_expect(rows[0].running);
     cr_expect_str_eq(rows[0].repository, "first");
-    cr_expect_eq(rows[0].total, 1);
+    cr_expect_eq(rows[0].figures.total, 1);
     cr_expect_not(rows[1].running);
     cr_expect_str_eq(rows[1].repository, "second");
     free_rows(rows, count);
@@ -577,34 +610,29 @@ Test(sync, a_source_that_is_removed_while_it_waits_leaves_no_status)
 Test(sync, a_source_with_an_interval_is_synced_again_and_again)
 {
     struct syncer *syncer = create_syncer(1);
-    struct error err = {0};
-    struct sync_progress last;
+    struct sync_figures last;
     write_text("a", "text");
     add_source("docs", 1);
     while (atomic_load(&written) < 1) nap();
     write_text("b", "more");
     while (atomic_load(&written) < 2) nap();
     wait_until_idle(syncer);
-    cr_assert_eq(syncer_last(syncer, "local", "docs", &last, &err), 0);
-    free(last.source);
-    free(last.repository);
+    cr_assert(find_last("docs", &last));
     syncer_free(syncer);
 }
 
 Test(sync, an_interval_counts_from_the_last_sync_of_whichever_daemon)
 {
-    struct sync_progress last;
+    struct sync_figures last;
     write_text("a", "text");
     add_source("due", 3600);
     add_source("fresh", 3600);
     run_sql("UPDATE vault.\"VaultSyncStatus\" SET \"lastSyncAt\" = timezone('UTC', now())"
             " - interval '2 hours' WHERE \"repository\" = 'due'");
     struct syncer *syncer = create_syncer(1);
-    while (syncer_last(syncer, "local", "due", &last, NULL) != 0) nap();
-    free(last.source);
-    free(last.repository);
+    while (!find_last("due", &last)) nap();
     wait_until_idle(syncer);
-    cr_expect_eq(syncer_last(syncer, "local", "fresh", &last, NULL), -1);
+    cr_expect_not(find_last("fresh", &last));
     syncer_free(syncer);
     expect_status("due", "success", NULL, 1);
     expect_status("fresh", "pending", NULL, 0);
@@ -638,7 +666,7 @@ Test(sync, a_directory_that_disappears_is_an_error_and_nothing_is_deleted)
 
     /* Before the sync. */
     move_root(1);
-    struct sync_progress last = sync_alone("docs");
+    struct sync_figures last = sync_alone("docs");
     expect_status("docs", "error", root, 12);
     cr_expect_eq(last.deleted, 0);
 
@@ -665,12 +693,12 @@ Test(sync, a_listing_that_fails_half_way_deletes_nothing)
     in_root("rm -r d0");
     for (int i = 0; i < 12; i += 3) {
         atomic_store(&entries_until_eio, i);
-        const struct sync_progress last = sync_alone("docs");
+        const struct sync_figures last = sync_alone("docs");
         cr_assert_eq(atomic_load(&entries_until_eio), -1);
         cr_expect_eq(last.deleted, 0);
         expect_status("docs", "error", "Input/output error", 10);
     }
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.deleted, 2);
     expect_status("docs", "success", NULL, 8);
 }
@@ -692,7 +720,7 @@ Test(sync, a_document_that_fails_is_named_and_the_others_are_taken_in)
     write_text("bad2", "changed too");
     write_text("good", "new");
     in_root("rm old");
-    struct sync_progress last = sync_alone("docs");
+    struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.failed, 2);
     cr_expect_eq(last.written, 1);
     cr_expect_eq(last.deleted, 1);
@@ -725,7 +753,7 @@ Test(sync, freeing_the_syncer_interrupts_what_runs_and_a_rerun_completes_it)
     expect_status("docs", "error", "interrupted", before);
     expect_status("waiting", "pending", NULL, 0);
 
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.unchanged, (size_t)before);
     cr_expect_eq(last.written, (size_t)(60 - before));
     sync_alone("waiting");
@@ -779,7 +807,7 @@ Test(sync, a_daemon_that_is_killed_leaves_a_vault_that_a_rerun_completes)
     }
     const int before = atoi(fixture_value(conn, "SELECT count(*) FROM vault.\"VaultDocument\""));
     cr_expect_lt(before, 80);
-    const struct sync_progress last = sync_alone("docs");
+    const struct sync_figures last = sync_alone("docs");
     cr_expect_eq(last.unchanged, (size_t)before);
     cr_expect_eq(last.written, (size_t)(80 - before));
     sync_alone("whole");
@@ -883,16 +911,13 @@ static void *poll_progress(void *arg)
 {
     while (atomic_load(&polling)) {
         struct sync_progress *rows;
-        struct sync_progress last;
         size_t count;
         if (syncer_progress(arg, &rows, &count, NULL) == 0) {
             for (size_t i = 0; i < count; i++)
-                cr_assert_leq(rows[i].unchanged + rows[i].written + rows[i].failed, rows[i].found);
+                cr_assert_leq(rows[i].figures.unchanged + rows[i].figures.written +
+                                  rows[i].figures.failed,
+                              rows[i].figures.found);
             free_rows(rows, count);
-        }
-        if (syncer_last(arg, "local", "repository3", &last, NULL) == 0) {
-            free(last.source);
-            free(last.repository);
         }
         nap();
     }

@@ -79,8 +79,7 @@ def wait_held(daemon):
 def expect_finished(daemon, trees, since):
     """The schedule goes on within 30 s and comes to its end; nothing is missing, nothing is there twice."""
     def begun():
-        return leads(daemon) and any(
-            item["progress"] for item in daemon.client.get("/v1/sync").json["items"])
+        return leads(daemon) and any(daemon.client.status()["syncs"].values())
 
     wait_for(lambda: begun() or set(statuses(daemon).values()) == {"success"}, "the schedule to go on",
              timeout=TAKEN_OVER_S - (time.monotonic() - since))
@@ -128,7 +127,9 @@ def test_a_repository_is_synced_by_one_at_a_time(pair, trees):
         answer = daemon.client.delete("/v1/sources", source="local", repository="one", documents="true")
         assert answer.status == 409, answer
     assert leader.sync_item("one")["status"] == "in_progress"
-    assert leader.sync_item("one")["progress"] is None, "it runs elsewhere"
+    assert leader.client.status()["syncs"] == {"queued": 0, "running": 0}, "it runs elsewhere"
+    told = wait_for(lambda: leader.sync_item("one")["progress"], "what runs elsewhere to be told of")
+    assert told["running"] and told["total"] == len(texts)
     lock.close()
     assert other.wait_synced("one")["status"] == "success"
     assert leader.sync("one")["last"]["unchanged"] == len(texts)

@@ -498,7 +498,13 @@ def test_sources_are_kept_and_listed(daemon, client, tmp_path):
     assert len(listed) == 1
     created = listed[0].pop("createdAt")
     assert created.endswith("Z")
+    standing = {name: listed[0].pop(name) for name in ("status", "lastSyncAt", "nextSyncAt", "documentCount")}
+    assert standing["status"] == "pending" and standing["documentCount"] == 0
     assert listed[0] == body
+    item = daemon.sync("kept")
+    listed = [one for one in client.get("/v1/sources").json["sources"] if one["repository"] == "kept"]
+    assert listed[0]["status"] == "success" and listed[0]["lastSyncAt"] == item["lastSyncAt"]
+    assert listed[0]["nextSyncAt"] > listed[0]["lastSyncAt"]
     answer = client.delete("/v1/sources", source="local", repository="kept")
     assert answer.status == 200 and answer.json["deleted"] is True
     assert client.delete("/v1/sources", source="local", repository="kept").status == 404

@@ -1,6 +1,7 @@
 /* cmd_sources.c: tekup sources: the repositories that syncs take documents from. */
 #include "tools/tekup/command.h"
 #include "tools/tekup/figures.h"
+#include "tools/tekup/source_body.h"
 #include "tools/tekup/table.h"
 
 #include <limits.h>
@@ -226,10 +227,7 @@ static json_t *find_registered(const json_t *answer, const char *source, const c
     {
         if (strcmp(field_text(row, "source"), source) == 0 &&
             strcmp(field_text(row, "repository"), repository) == 0)
-            return json_pack("{s:O, s:O, s:O, s:O}", "source", json_object_get(row, "source"),
-                             "repository", json_object_get(row, "repository"), "config",
-                             json_object_get(row, "config"), "intervalSeconds",
-                             json_object_get(row, "intervalSeconds"));
+            return source_body_of(row);
     }
     return NULL;
 }

@@ -1,6 +1,7 @@
 #include "tools/tekup/command.h"
 #include "tools/tekup/doctor.h"
 #include "tools/tekup/figures.h"
+#include "tools/tekup/source_body.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,8 +170,9 @@ static void check_sources(struct checks *checks, struct client *client)
     json_array_foreach(sources, i, source)
     {
         struct response tested = {0};
-        json_object_del(source, "createdAt");
-        const int failed = client_call(client, "POST", "/v1/sources/test", source, &tested, &err);
+        json_t *body = source_body_of(source);
+        const int failed = client_call(client, "POST", "/v1/sources/test", body, &tested, &err);
+        json_decref(body);
         check_add(checks, failed == 0 ? CHECK_OK : CHECK_FAIL, "source",
                   failed == 0 ? ""
                               : "make it readable for the daemon's user, change it with 'tekup "

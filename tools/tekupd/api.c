@@ -63,6 +63,7 @@ const struct http_route api_routes[] = {
     ROUTE("POST", "/v1/sources/test", HTTP_JSON, CLERKS, api_sources_test),
     ROUTE("GET", "/v1/sync", 0, CLERKS, api_sync_list),
     ROUTE("POST", "/v1/sync", HTTP_JSON, CLERKS, api_sync_start),
+    ROUTE("DELETE", "/v1/sync", 0, CLERKS, api_sync_cancel),
     ROUTE("POST", "/v1/index/snapshot", 0, CLERKS, api_index_snapshot),
     ROUTE("POST", "/v1/index/verify", 0, CLERKS, api_index_verify),
     ROUTE("POST", "/v1/index/rebuild", 0, CLERKS, api_index_rebuild),

@@ -43,6 +43,7 @@ void api_sources_test(struct daemon *daemon, struct http_request *request);
 
 /* api_sync.c; on the clerks */
 void api_sync_start(struct daemon *daemon, struct http_request *request);
+void api_sync_cancel(struct daemon *daemon, struct http_request *request);
 void api_sync_list(struct daemon *daemon, struct http_request *request);
 
 /* api_events.c; on the loops, since it waits for nothing */

@@ -5,10 +5,30 @@
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/query.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { LONGEST_INTERVAL_S = 366 * 24 * 3600 };
+
+static void put_moment(struct buffer *body, const char *name, const char *moment)
+{
+    json_field_text(body, name, moment[0] != '\0' ? moment : NULL);
+}
+
+/* A source that has not been synced yet is `pending` without a lastSyncAt: the row's is when it was
+ * made. */
+static void put_standing(struct buffer *body, const struct source *source)
+{
+    const bool synced = strcmp(source->last_sync_at, source->created_at) != 0;
+    put_moment(body, "status", source->status);
+    put_moment(body, "lastSyncAt", synced ? source->last_sync_at : "");
+    put_moment(body, "nextSyncAt", source->next_sync_at);
+    json_field_integer(body, "documentCount", source->document_count);
+}
 
 void api_sources_list(struct daemon *daemon, struct http_request *request)
 {
@@ -31,6 +51,7 @@ void api_sources_list(struct daemon *daemon, struct http_request *request)
         json_field_raw(&body, "config", sources[i].config);
         json_field_integer(&body, "intervalSeconds", sources[i].interval_s);
         json_field_text(&body, "createdAt", sources[i].created_at);
+        put_standing(&body, &sources[i]);
         json_put_close(&body, '}');
         source_free(&sources[i]);
     }
@@ -124,20 +145,46 @@ static void ignore_skip(void *arg, const char *path, enum skip_reason reason)
     (void)reason;
 }
 
-/* *report stays NULL where the kind has nothing to say. */
-static int try_source(struct daemon *daemon, const struct registration *tried, char **report,
-                      struct error *err)
+/* Nobody waits an hour for the answer whether a source can be read. */
+struct patience {
+    pthread_mutex_t lock;
+    atomic_bool ended;
+    char why[128];
+    time_t until;
+};
+
+static void lose_patience(void *arg, const char *why, time_t until)
 {
-    const struct source_kind *kind = tried->kind;
-    const struct source_context context = {.repository = tried->repository,
-                                           .config = tried->config,
-                                           .http = daemon->pipeline.http};
+    enum { PATIENCE_S = 10 };
+    struct patience *patience = arg;
+    if (why == NULL || until <= time(NULL) + PATIENCE_S) return;
+    pthread_mutex_lock(&patience->lock);
+    snprintf(patience->why, sizeof(patience->why), "%s", why);
+    patience->until = until;
+    pthread_mutex_unlock(&patience->lock);
+    atomic_store(&patience->ended, true);
+}
+
+static int say_wait(const struct patience *patience, struct error *err)
+{
+    struct tm utc;
+    char until[32] = "";
+    if (gmtime_r(&patience->until, &utc) != NULL)
+        strftime(until, sizeof(until), "%Y-%m-%d %H:%M:%S UTC", &utc);
+    return error_set(err, ERR_UNAVAILABLE, NULL, "it has to wait until %s for %s: try again then",
+                     until, patience->why);
+}
+
+/* *report stays NULL where the kind has nothing to say. */
+static int try_kind(const struct source_kind *kind, const struct source_context *context,
+                    char **report, struct error *err)
+{
     struct first_item first = {0};
     struct source_content content = {0};
     enum skip_reason reason;
     void *state;
-    if (kind->test != NULL) return kind->test(&context, report, err);
-    if (kind->open(&context, &state, err) != 0) return -1;
+    if (kind->test != NULL) return kind->test(context, report, err);
+    if (kind->open(context, &state, err) != 0) return -1;
     int rc = kind->list(state, take_first, ignore_skip, &first, err);
     if (first.found) rc = 0;
     if (rc == 0 && first.path != NULL) {
@@ -151,6 +198,22 @@ static int try_source(struct daemon *daemon, const struct registration *tried, c
     free(first.path);
     kind->close(state);
     return rc;
+}
+
+static int try_source(struct daemon *daemon, const struct registration *tried, char **report,
+                      struct error *err)
+{
+    struct patience patience = {.until = 0};
+    const struct source_context context = {.repository = tried->repository,
+                                           .config = tried->config,
+                                           .http = daemon->pipeline.http,
+                                           .stop = &patience.ended,
+                                           .waiting = lose_patience,
+                                           .arg = &patience};
+    pthread_mutex_init(&patience.lock, NULL);
+    const int status = try_kind(tried->kind, &context, report, err);
+    pthread_mutex_destroy(&patience.lock);
+    return status != 0 && atomic_load(&patience.ended) ? say_wait(&patience, err) : status;
 }
 
 void api_sources_test(struct daemon *daemon, struct http_request *request)

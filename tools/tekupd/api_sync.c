@@ -78,45 +78,52 @@ void api_sync_start(struct daemon *daemon, struct http_request *request)
     json_decref(root);
 }
 
-/* ---- How they stand -------------------------------------------------------------------------- */
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
-static void put_progress(struct buffer *body, const char *name, const struct sync_progress *row)
+static int cancel(struct daemon *daemon, const struct query *query, struct error *err)
 {
-    json_put_key(body, name);
-    if (row == NULL) {
-        json_put_null(body);
-        return;
-    }
-    json_put_open(body, '{');
-    json_field_boolean(body, "running", row->running);
-    json_field_integer(body, "total", (int64_t)row->total);
-    json_field_integer(body, "found", (int64_t)row->found);
-    json_field_integer(body, "unchanged", (int64_t)row->unchanged);
-    json_field_integer(body, "written", (int64_t)row->written);
-    json_field_integer(body, "deleted", (int64_t)row->deleted);
-    json_field_integer(body, "failed", (int64_t)row->failed);
-    json_put_key(body, "skipped");
-    json_put_open(body, '{');
-    for (int reason = SKIP_NONE + 1; reason < SKIP_REASONS; reason++) {
-        if (row->skipped[reason] > 0)
-            json_field_integer(body, skip_reason_name((enum skip_reason)reason),
-                               (int64_t)row->skipped[reason]);
-    }
-    json_put_close(body, '}');
-    json_field_integer(body, "chunks", (int64_t)row->chunks);
-    json_field_integer(body, "embedded", (int64_t)row->embedded);
-    json_field_integer(body, "reused", (int64_t)row->reused);
-    json_field_number(body, "elapsedSeconds", row->elapsed_s, 6);
-    json_put_close(body, '}');
+    const char *source = query_get(query, "source"), *repository = query_get(query, "repository");
+    struct syncer *syncer;
+    if (source == NULL) return error_set(err, ERR_INVALID, "source", "source is missing");
+    if (repository == NULL)
+        return error_set(err, ERR_INVALID, "repository", "repository is missing");
+    syncer = api_syncer(daemon, err);
+    return syncer != NULL ? syncer_cancel(syncer, source, repository, err) : -1;
 }
 
-static void put_item(struct buffer *body, struct syncer *syncer, const struct sync_status *status,
+void api_sync_cancel(struct daemon *daemon, struct http_request *request)
+{
+    static const char *const known[] = {"source", "repository", NULL};
+    struct query query;
+    struct error err = {0};
+    if (query_parse(http_query(request), known, &query, &err) != 0 ||
+        cancel(daemon, &query, &err) != 0) {
+        api_fail(daemon, request, &err);
+    } else {
+        struct buffer body = {0};
+        json_put_open(&body, '{');
+        json_field_boolean(&body, "cancelling", true);
+        json_put_close(&body, '}');
+        http_respond(request, 202, &body);
+    }
+    query_free(&query);
+}
+
+/* ---- How they stand -------------------------------------------------------------------------- */
+
+/* What runs here is asked itself, what runs elsewhere is as it was told last. */
+static void put_progress(struct buffer *body, const struct sync_status *status,
+                         const struct active *active)
+{
+    const struct sync_progress *row = active_find(active, status->source, status->repository);
+    char *text = row != NULL ? sync_progress_json(row) : NULL;
+    json_field_raw(body, "progress", text != NULL ? text : status->progress);
+    free(text);
+}
+
+static void put_item(struct buffer *body, const struct sync_status *status,
                      const struct active *active)
 {
-    struct sync_progress last = {0};
-    bool has_last = false;
-    if (syncer != NULL)
-        has_last = syncer_last(syncer, status->source, status->repository, &last, NULL) == 0;
     json_put_open(body, '{');
     json_field_text(body, "id", status->id);
     json_field_text(body, "source", status->source);
@@ -125,13 +132,9 @@ static void put_item(struct buffer *body, struct syncer *syncer, const struct sy
     json_field_text(body, "lastSyncAt", status->last_sync_at);
     json_field_text(body, "errorMessage", status->error_message);
     json_field_integer(body, "documentCount", status->document_count);
-    put_progress(body, "progress", active_find(active, status->source, status->repository));
-    put_progress(body, "last", has_last ? &last : NULL);
+    put_progress(body, status, active);
+    json_field_raw(body, "last", status->last);
     json_put_close(body, '}');
-    if (has_last) {
-        free(last.source);
-        free(last.repository);
-    }
 }
 
 static bool matches(const char *wanted, const char *value)
@@ -140,7 +143,7 @@ static bool matches(const char *wanted, const char *value)
 }
 
 static void respond_list(struct http_request *request, const struct query *query,
-                         struct syncer *syncer, const struct sync_status *statuses, size_t count,
+                         const struct sync_status *statuses, size_t count,
                          const struct active *active)
 {
     struct buffer body = {0};
@@ -150,7 +153,7 @@ static void respond_list(struct http_request *request, const struct query *query
     for (size_t i = 0; i < count; i++) {
         if (matches(query_get(query, "source"), statuses[i].source) &&
             matches(query_get(query, "repository"), statuses[i].repository))
-            put_item(&body, syncer, &statuses[i], active);
+            put_item(&body, &statuses[i], active);
     }
     json_put_close(&body, ']');
     json_put_close(&body, '}');
@@ -173,7 +176,7 @@ void api_sync_list(struct daemon *daemon, struct http_request *request)
         sync_status_list(daemon->pool, &statuses, &count, &err) != 0)
         api_fail(daemon, request, &err);
     else
-        respond_list(request, &query, syncer, statuses, count, &active);
+        respond_list(request, &query, statuses, count, &active);
     for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
     free(statuses);
     active_free(&active);

@@ -39,9 +39,17 @@ int sync_rows_read(PGconn *conn, const struct feed_change *changes, size_t count
     }
     sql_bytes(&sql, TEXT_ARRAY, ids.data, ids.length);
     rows->rows = sql_execute(conn,
-                             "SELECT \"id\", \"status\", \"errorMessage\", \"documentCount\","
-                             " to_char(\"lastSyncAt\", 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-                             " FROM vault.\"VaultSyncStatus\" WHERE \"id\" = ANY($1)",
+                             "SELECT y.\"id\", y.\"status\", y.\"errorMessage\","
+                             " y.\"documentCount\","
+                             " to_char(y.\"lastSyncAt\", 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"
+                             " CASE WHEN y.\"status\" = 'in_progress' THEN"
+                             " s.\"progress\"->>'now' END,"
+                             " CASE WHEN y.\"status\" IN ('success', 'error') THEN"
+                             " s.\"progress\"->>'last' END"
+                             " FROM vault.\"VaultSyncStatus\" y LEFT JOIN tekupdb.\"Source\" s"
+                             " ON s.\"source\" = y.\"source\""
+                             " AND s.\"repository\" = y.\"repository\""
+                             " WHERE y.\"id\" = ANY($1)",
                              &sql, err);
     buffer_free(&ids);
     return rows->rows != NULL ? 0 : -1;
@@ -113,6 +121,8 @@ static void put_sync(struct buffer *out, const struct feed_change *change,
     json_field_text(out, "errorMessage", sql_get_text(rows->rows, row, 2));
     json_field_integer(out, "documentCount", sql_get_int4(rows->rows, row, 3));
     json_field_text(out, "lastSyncAt", sql_get_text(rows->rows, row, 4));
+    json_field_raw(out, "progress", sql_get_text(rows->rows, row, 5));
+    json_field_raw(out, "last", sql_get_text(rows->rows, row, 6));
 }
 
 void event_text_put(struct buffer *out, const struct feed_change *change,
