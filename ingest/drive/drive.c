@@ -179,26 +179,59 @@ static int report_files(const struct drive *drive, struct buffer *report, struct
     return 0;
 }
 
-static int report_thing(const struct drive *drive, const char *kind, const char *calls,
-                        const char *id, struct buffer *report, struct error *err)
+/* Adds whom to share it with to what is said of something that is not to be seen. */
+static int report_hidden(const struct drive *drive, const char *before, const char *after,
+                         struct error *err)
+{
+    const char *email = drive_auth_email(drive->auth);
+    if (err != NULL && err->code == ERR_NOT_FOUND && email != NULL)
+        error_prefix(err, "%s%s%s", before, email, after);
+    return -1;
+}
+
+static int report_folder(const struct drive *drive, const char *id, struct buffer *report,
+                         struct error *err)
 {
     struct buffer path = {0};
     struct drive_fault fault;
     json_t *answer;
     char what[192];
-    snprintf(what, sizeof(what), "the %s %s", kind, id);
-    buffer_format(&path, "/drive/v3/%s/%s?supportsAllDrives=true&fields=id,name", calls, id);
+    snprintf(what, sizeof(what), "the folder %s", id);
+    buffer_format(&path, "/drive/v3/files/%s?supportsAllDrives=true&fields=name,mimeType,trashed",
+                  id);
+    int status = path.failed ? out_of_memory(err)
+                             : drive_get_json(&drive->api, what, path.data, &answer, &fault, err);
+    buffer_free(&path);
+    if (status != 0) return report_hidden(drive, "share it with ", "", err);
+    const char *name = json_string_value(json_object_get(answer, "name"));
+    const char *mime = json_string_value(json_object_get(answer, "mimeType"));
+    if (mime == NULL || strcmp(mime, DRIVE_FOLDER) != 0)
+        status = error_set(err, ERR_INVALID, "config.folders", "%s is a file, not a folder", id);
+    else if (json_is_true(json_object_get(answer, "trashed")))
+        status =
+            error_set(err, ERR_NOT_FOUND, "config.folders", "the folder %s is in the trash", id);
+    else
+        buffer_format(report, " Sees the folder \"%s\".", name != NULL ? name : id);
+    json_decref(answer);
+    return status;
+}
+
+static int report_drive(const struct drive *drive, const char *id, struct buffer *report,
+                        struct error *err)
+{
+    struct buffer path = {0};
+    struct drive_fault fault;
+    json_t *answer;
+    char what[192];
+    snprintf(what, sizeof(what), "the shared drive %s", id);
+    buffer_format(&path, "/drive/v3/drives/%s?fields=id,name", id);
     const int status = path.failed
                            ? out_of_memory(err)
                            : drive_get_json(&drive->api, what, path.data, &answer, &fault, err);
     buffer_free(&path);
-    if (status != 0) {
-        const char *email = drive_auth_email(drive->auth);
-        if (fault.status == 404 && email != NULL) error_prefix(err, "share it with %s", email);
-        return -1;
-    }
+    if (status != 0) return report_hidden(drive, "make ", " a member of it", err);
     const char *name = json_string_value(json_object_get(answer, "name"));
-    buffer_format(report, " Sees the %s \"%s\".", kind, name != NULL ? name : id);
+    buffer_format(report, " Sees the shared drive \"%s\".", name != NULL ? name : id);
     json_decref(answer);
     return 0;
 }
@@ -228,10 +261,9 @@ static int report_all(const struct drive *drive, struct buffer *report, struct e
     if (config->my_drive && report_files(drive, report, err) != 0) return -1;
     if (config->all_drives && report_drives(drive, report, err) != 0) return -1;
     for (size_t i = 0; i < config->drive_count; i++)
-        if (report_thing(drive, "shared drive", "drives", config->drives[i], report, err) != 0)
-            return -1;
+        if (report_drive(drive, config->drives[i], report, err) != 0) return -1;
     for (size_t i = 0; i < config->folder_count; i++)
-        if (report_thing(drive, "folder", "files", config->folders[i], report, err) != 0) return -1;
+        if (report_folder(drive, config->folders[i], report, err) != 0) return -1;
     return report->failed ? out_of_memory(err) : 0;
 }
 

@@ -219,6 +219,21 @@ def test_shared_drives_and_folders(drive, source):
     assert made.paths() == ["Area/price.txt"]
 
 
+def test_a_folder_of_a_shared_drive_that_the_account_is_no_member_of(drive, source):
+    folder = drive.folder("Shared by itself", None, driveId="0ASomebodys")
+    drive.text("x.txt", "x", folder)
+    drive.text("else.txt", "else", None, driveId="0ASomebodys")
+    made = source(folders=[folder])
+    made.sync()
+    assert made.state() == {"Shared by itself/x.txt": "x"}
+    drive.text("y.txt", "y", folder)
+    made.sync()
+    assert made.paths() == ["Shared by itself/x.txt", "Shared by itself/y.txt"]
+    drive.trash(folder)
+    made.sync()
+    assert made.paths() == []
+
+
 # ---- Staying the same ----
 
 
@@ -485,6 +500,38 @@ def test_what_is_wrong_with_the_credentials_is_said(drive, source, daemon, tmp_p
     assert made.paths() == ["x.txt"]
     with open(drive.private) as pem:
         assert pem.read().splitlines()[3] not in daemon.log()
+
+
+def test_testing_a_source_says_what_it_sees_and_what_is_wrong(drive, source, client):
+    made = source()
+
+    def test(**config):
+        drive.forget()
+        return client.post("/v1/sources/test", {"source": "gdrive", "repository": made.repository,
+                                                "config": {**made.config, **config}})
+
+    given = test()
+    assert given.status != 200 and f"share a folder with {drive.EMAIL}" in given.error["message"]
+    folder, sales = drive.folder("Handbook"), drive.add_drive("Sales")
+    file = drive.text("x.txt", "x")
+    given = test()
+    assert given.status == 200, given
+    assert drive.EMAIL in given.json["report"] and "Sees 2 files and folders" in given.json["report"]
+    given = test(drives=[sales], folders=[folder])
+    assert given.status == 200 and 'the shared drive "Sales"' in given.json["report"]
+    assert 'the folder "Handbook"' in given.json["report"] and len(drive.requests) == 4
+    assert "member of 1 shared drive: Sales." in test(drives="all").json["report"]
+    given = test(folders=["1nothing"])
+    assert given.status != 200 and f"share it with {drive.EMAIL}" in given.error["message"]
+    given = test(drives=["0ANothing"])
+    assert given.status != 200 and f"make {drive.EMAIL} a member" in given.error["message"]
+    assert "is a file, not a folder" in test(folders=[file]).error["message"]
+    drive.trash(folder)
+    assert "is in the trash" in test(folders=[folder]).error["message"]
+    assert "domain-wide delegation" in test(subject="boss@example.com").error["message"]
+    drive.fail(lambda request: "/about" in request.path,
+               answer=error(403, "insufficientPermissions", "Insufficient Permission"))
+    assert "drive.readonly" in test().error["message"]
 
 
 def test_a_clock_that_is_wrong_is_corrected_by_the_servers(drive, source):

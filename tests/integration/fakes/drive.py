@@ -142,7 +142,9 @@ class Drive(Service):
 
     def _tell(self, file, removed=False):
         entry = {"changeType": "file", "removed": removed, "fileId": file["id"], "kind": "drive#change"}
-        self.feeds[file.get("driveId", "")][file["id"]] = (next(self.number), entry)
+        # Of a drive that the account is no member of, the user's feed tells.
+        feed = file.get("driveId") if file.get("driveId") in self.drives else ""
+        self.feeds[feed][file["id"]] = (next(self.number), entry)
 
     def make(self, name, mime, parent=ROOT, content=None, exports=None, **more):
         with self.lock:
