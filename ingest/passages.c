@@ -111,10 +111,11 @@ int passages_cut(struct passages *passages, const struct document_input *input, 
 
 /* Embeds the texts that were not found, a batch at a time. */
 static int embed_missing(struct passages *passages, struct embedder *embedder, const bool *found,
-                         struct error *err)
+                         const struct document_input *input, struct error *err)
 {
     struct embed_text texts[EMBED_BATCH];
     size_t places[EMBED_BATCH];
+    bool refused[EMBED_BATCH];
     size_t filled = 0;
     float *batch = malloc((size_t)EMBED_BATCH * EMBEDDING_DIM * sizeof(*batch));
     int status = batch != NULL ? 0 : out_of_memory(err);
@@ -125,33 +126,57 @@ static int embed_missing(struct passages *passages, struct embedder *embedder, c
             places[filled++] = i;
         }
         if (filled == 0 || (filled < EMBED_BATCH && i + 1 < passages->text_count)) continue;
-        status = embed_texts(embedder, texts, filled, batch, err);
-        for (size_t j = 0; status == 0 && j < filled; j++)
+        const struct embed_call call = {.texts = texts,
+                                        .count = filled,
+                                        .out = batch,
+                                        .refused = refused,
+                                        .stop = input->stop,
+                                        .waiting = input->waiting,
+                                        .arg = input->arg};
+        status = embed_perform(embedder, &call, err);
+        for (size_t j = 0; status == 0 && j < filled; j++) {
             memcpy(passages->embeddings + places[j] * EMBEDDING_DIM, batch + j * EMBEDDING_DIM,
                    EMBEDDING_DIM * sizeof(*batch));
-        passages->embedded += filled;
+            passages->refused[places[j]] = refused[j];
+            passages->embedded += !refused[j];
+        }
         filled = 0;
     }
     free(batch);
     return status;
 }
 
-int passages_embed(struct passages *passages, struct pipeline *pipeline, struct error *err)
+/* Gives the chunks their embeddings, and lets those go that have none. */
+static void keep_embedded(struct passages *passages)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < passages->count; i++) {
+        const size_t text = passages->text_of[i];
+        if (passages->refused[text]) continue;
+        passages->chunks[kept] = passages->chunks[i];
+        passages->chunks[kept++].embedding = passages->embeddings + text * EMBEDDING_DIM;
+    }
+    passages->rejected = passages->count - kept;
+    passages->count = kept;
+}
+
+int passages_embed(struct passages *passages, struct pipeline *pipeline,
+                   const struct document_input *input, struct error *err)
 {
     bool *found = calloc(passages->text_count + 1, sizeof(*found));
+    passages->refused = calloc(passages->text_count + 1, sizeof(*passages->refused));
     passages->embeddings =
         malloc((passages->text_count + 1) * EMBEDDING_DIM * sizeof(*passages->embeddings));
     int status = -1;
-    if (found == NULL || passages->embeddings == NULL) {
+    if (found == NULL || passages->refused == NULL || passages->embeddings == NULL) {
         out_of_memory(err);
         goto out;
     }
     if (vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder), passages->hashes,
                                passages->text_count, passages->embeddings, found, err) != 0)
         goto out;
-    if (embed_missing(passages, pipeline->embedder, found, err) != 0) goto out;
-    for (size_t i = 0; i < passages->count; i++)
-        passages->chunks[i].embedding = passages->embeddings + passages->text_of[i] * EMBEDDING_DIM;
+    if (embed_missing(passages, pipeline->embedder, found, input, err) != 0) goto out;
+    keep_embedded(passages);
     status = 0;
 out:
     free(found);
@@ -165,5 +190,6 @@ void passages_free(struct passages *passages)
     free(passages->texts);
     free(passages->hashes);
     free(passages->embeddings);
+    free(passages->refused);
     *passages = (struct passages){0};
 }

@@ -4,6 +4,7 @@
 
 #include "ingest/pipeline.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct passages {
@@ -18,7 +19,9 @@ struct passages {
     float *embeddings;
     size_t text_count;
 
-    size_t embedded; /* texts that went to the provider */
+    bool *refused;   /* for each text */
+    size_t embedded; /* texts that the provider has embedded */
+    size_t rejected; /* chunks whose text it refused; they are no longer among the chunks */
 };
 
 /* All of these begin with {0}, need passages_free() also after a failure, and keep the content. */
@@ -31,8 +34,9 @@ int passages_given(struct passages *passages, const struct document_input *input
 int passages_cut(struct passages *passages, const struct document_input *input, struct error *err);
 
 /* Gets an embedding for each chunk: the vault's where it has one for the same bytes, else the
- * provider's. */
-int passages_embed(struct passages *passages, struct pipeline *pipeline, struct error *err);
+ * provider's. A chunk whose text the provider refuses goes. */
+int passages_embed(struct passages *passages, struct pipeline *pipeline,
+                   const struct document_input *input, struct error *err);
 
 void passages_free(struct passages *passages);
 

@@ -110,11 +110,12 @@ int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
         if (passages_given(&passages, input, err) != 0) goto out;
     } else {
         if (passages_cut(&passages, input, err) != 0) goto out;
-        if (passages_embed(&passages, pipeline, err) != 0) goto out;
+        if (passages_embed(&passages, pipeline, input, err) != 0) goto out;
     }
     counted.chunks = passages.count;
     counted.embedded = passages.embedded;
     counted.reused = input->embedding == NULL ? passages.count - passages.embedded : 0;
+    counted.rejected = passages.rejected;
 
     if (input->sha == NULL) digest_git_blob(input->content, input->content_length, sha);
     struct document_write write = {

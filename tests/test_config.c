@@ -58,7 +58,8 @@ Test(config, reads_every_setting)
                "[http]\nsocket_mode = 0600\nsocket_group = staff\nmax_body = 2 MiB ; inline\n"
                "threads = 3\nidle_timeout = 7\n"
                "[database]\nurl = postgresql://db/x?a=b\npool_size = 4\n"
-               "[embedding]\nprovider = hash\n"
+               "[embedding]\nprovider = openai\nmodel = m\nbase_url = http://b\napi_version = 1\n"
+               "api_key_env = K\napi_key_file = /k\ndimensions = off\nbatch = 7\nparallel = 3\n"
                "[search]\nbackend = postgres\n"
                "[index]\nef = 200\nmax_neighbours = 32\nef_construction = 400\n"
                "[sync]\nthreads = 5\n"
@@ -80,6 +81,15 @@ Test(config, reads_every_setting)
     cr_expect_eq(config.idle_timeout, 7);
     cr_expect_str_eq(config.database_url, "postgresql://db/x?a=b");
     cr_expect_eq(config.pool_size, 4);
+    cr_expect_str_eq(config.embedding_provider, "openai");
+    cr_expect_str_eq(config.embedding_model, "m");
+    cr_expect_str_eq(config.embedding_base_url, "http://b");
+    cr_expect_str_eq(config.embedding_api_version, "1");
+    cr_expect_str_eq(config.embedding_key_env, "K");
+    cr_expect_str_eq(config.embedding_key_file, "/k");
+    cr_expect_str_eq(config.embedding_dimensions, "off");
+    cr_expect_eq(config.embedding_batch, 7);
+    cr_expect_eq(config.embedding_parallel, 3);
     cr_expect_str_eq(config.search_backend, "postgres");
     cr_expect_eq(config.index_ef, 200);
     cr_expect_eq(config.index_max_neighbours, 32);
@@ -132,7 +142,7 @@ Test(config, refuses_with_the_line_and_the_name)
         {"[http]\nsocket_mode = 0999\n", "http.socket_mode", "octal"},
         {"[http]\nsocket_mode = 1777\n", "http.socket_mode", "octal"},
         {"[database]\npool_size = 11\n", "database.pool_size", "from 1 to 10"},
-        {"[embedding]\nprovider = magic\n", "embedding.provider", "must be hash"},
+        {"[embedding]\nprovider = magic\n", "embedding.provider", "must be hash or openai"},
         {"[search]\nbackend = pg\n", "search.backend", "must be index or postgres, not 'pg'"},
         {"[index]\nmax_neighbours = 3\n", "index.max_neighbours", "from 4 to 128"},
         {"[index]\nef_construction = 7\n", "index.ef_construction", "from 8 to 4096"},
@@ -208,12 +218,13 @@ Test(config, the_shipped_file_is_right_and_so_is_each_of_its_defaults)
         if (sscanf(line, "# %63[a-z_] = ", name) != 1 || strchr(line, '=') == NULL) continue;
         settings++;
         if (strcmp(name, "url") != 0 && strcmp(name, "socket_group") != 0 &&
-            strcmp(name, "ca_file") != 0 && strncmp(name, "tekup_", 6) != 0)
+            strcmp(name, "ca_file") != 0 && strcmp(name, "api_key_file") != 0 &&
+            strncmp(name, "tekup_", 6) != 0)
             fputs(line + 2, out);
     }
     fclose(in);
     fclose(out);
-    cr_expect_eq(settings, 36);
+    cr_expect_eq(settings, 44);
     cr_assert_eq(config_load(file, &uncommented, &err), 0, "%s", err.message);
 
     struct buffer names = {0};

@@ -23,7 +23,8 @@ TestSuite(search_request, .init = begin, .fini = end);
 
 static int read_json(const char *text, struct search_request *request, struct error *err)
 {
-    return search_request_from_json(text, strlen(text), embedder, request, err);
+    if (search_request_from_json(text, strlen(text), request, err) != 0) return -1;
+    return search_request_embed(request, embedder, err);
 }
 
 Test(search_request, has_the_defaults_of_the_interface)

@@ -1,46 +1,77 @@
-/* embed.c: chooses the provider of embeddings by its name. */
+/* embed.c: the provider that the daemon was told to use. */
 #include "ingest/embedding/embed.h"
 
 #include "ingest/embedding/embed_provider.h"
+#include "ingest/embedding/openai.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct embedder {
     const struct embed_provider *provider;
+    void *state;
+    char *model;
 };
 
-static const struct embed_provider *const providers[] = {&embed_hash};
+/* Takes over the state, also when it fails. */
+static struct embedder *make(const struct embed_provider *provider, void *state, const char *model,
+                             struct error *err)
+{
+    struct embedder *embedder = calloc(1, sizeof(*embedder));
+    if (embedder != NULL && (embedder->model = strdup(model)) != NULL) {
+        embedder->provider = provider;
+        embedder->state = state;
+        return embedder;
+    }
+    free(embedder);
+    if (provider->close != NULL) provider->close(state);
+    error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    return NULL;
+}
 
 struct embedder *embedder_create(const char *provider, struct error *err)
 {
-    for (size_t i = 0; i < sizeof(providers) / sizeof(*providers); i++) {
-        if (strcmp(providers[i]->name, provider) != 0) continue;
-        struct embedder *embedder = malloc(sizeof(*embedder));
-        if (embedder == NULL) {
-            error_set(err, ERR_INTERNAL, NULL, "out of memory");
-            return NULL;
-        }
-        embedder->provider = providers[i];
-        return embedder;
-    }
+    if (strcmp(provider, embed_hash.name) == 0)
+        return make(&embed_hash, NULL, EMBED_HASH_MODEL, err);
     error_set(err, ERR_INVALID, "embedding.provider",
-              "embedding.provider \"%s\" is not known: it must be \"hash\"", provider);
+              "embedding.provider \"%s\" is not known: it must be \"hash\" or \"openai\"",
+              provider);
     return NULL;
+}
+
+struct embedder *embedder_create_openai(const struct openai_options *options, struct error *err)
+{
+    struct openai *state = openai_create(options, err);
+    return state != NULL ? make(&embed_openai, state, options->model, err) : NULL;
 }
 
 void embedder_free(struct embedder *embedder)
 {
+    if (embedder == NULL) return;
+    if (embedder->provider->close != NULL) embedder->provider->close(embedder->state);
+    free(embedder->model);
     free(embedder);
 }
 
 const char *embedder_model(const struct embedder *embedder)
 {
-    return embedder->provider->model;
+    return embedder->model;
+}
+
+bool embedder_asks(const struct embedder *embedder)
+{
+    return embedder->provider != &embed_hash;
+}
+
+int embed_perform(struct embedder *embedder, const struct embed_call *call, struct error *err)
+{
+    if (call->refused != NULL) memset(call->refused, 0, call->count * sizeof(*call->refused));
+    return embedder->provider->embed(embedder->state, call, err);
 }
 
 int embed_texts(struct embedder *embedder, const struct embed_text *texts, size_t count, float *out,
                 struct error *err)
 {
-    return embedder->provider->embed(texts, count, out, err);
+    const struct embed_call call = {.texts = texts, .count = count, .out = out};
+    return embed_perform(embedder, &call, err);
 }

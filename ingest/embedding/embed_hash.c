@@ -296,10 +296,13 @@ static void clear(struct tally *tally)
     tally->words_length = 0;
 }
 
-static int embed(const struct embed_text *texts, size_t text_count, float *out, struct error *err)
+static int embed(void *state, const struct embed_call *call, struct error *err)
 {
+    (void)state;
+    const struct embed_text *texts = call->texts;
+    float *out = call->out;
     struct tally tally = {0};
-    for (size_t i = 0; i < text_count && !tally.failed; i++) {
+    for (size_t i = 0; i < call->count && !tally.failed; i++) {
         int64_t sums[EMBEDDING_DIM] = {0};
         clear(&tally);
         count_words(&tally, &texts[i]);
@@ -315,4 +318,4 @@ static int embed(const struct embed_text *texts, size_t text_count, float *out, 
     return tally.failed ? error_set(err, ERR_INTERNAL, NULL, "out of memory") : 0;
 }
 
-const struct embed_provider embed_hash = {.name = "hash", .model = "hash-1536-v1", .embed = embed};
+const struct embed_provider embed_hash = {.name = "hash", .embed = embed};

@@ -5,11 +5,12 @@
 #include "ingest/embedding/embed.h"
 
 struct embed_provider {
-    const char *name;  /* as embedding.provider spells it */
-    const char *model; /* as it is recorded with each embedding */
-    int (*embed)(const struct embed_text *texts, size_t count, float *out, struct error *err);
+    const char *name; /* as embedding.provider spells it */
+    int (*embed)(void *state, const struct embed_call *call, struct error *err);
+    void (*close)(void *state); /* NULL where there is no state */
 };
 
+#define EMBED_HASH_MODEL "hash-1536-v1"
 extern const struct embed_provider embed_hash;
 
 #endif

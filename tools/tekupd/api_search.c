@@ -1,10 +1,11 @@
 /*
  * api_search.c: searches, one or many in a request.
  *
- * A request goes through steps: its searches are read; those with a metadata filter ask PostgreSQL
- * which documents match; the mirror is searched; the texts of the hits are fetched; the answer is
- * written. The steps that need PostgreSQL run on the clerks, the others on the searchers. When
- * PostgreSQL is away, or all clerks are busy, the texts are left out and the answer says so.
+ * A request goes through steps: its searches are read; their texts are embedded, by the askers
+ * where that means to ask a server; those with a metadata filter ask PostgreSQL which documents
+ * match; the mirror is searched; the texts of the hits are fetched; the answer is written. The
+ * steps that need PostgreSQL run on the clerks, the others on the searchers. When PostgreSQL is
+ * away, or all clerks are busy, the texts are left out and the answer says so.
  *
  * With search.backend = postgres a clerk does all of it but the reading.
  */
@@ -388,6 +389,42 @@ static void begin(struct job *job)
     }
 }
 
+/* ---- Embedding ------------------------------------------------------------------------------- */
+
+static void embed(void *arg)
+{
+    struct job *job = arg;
+    struct error away = {0}; /* the reason why it is no use to ask again */
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (search->err.code != ERR_NONE || search->wanted.query == NULL) continue;
+        if (away.code != ERR_NONE)
+            search->err = away;
+        else
+            search_request_embed(&search->wanted, job->daemon->embedder, &search->err);
+        if (search->err.code == ERR_UNAVAILABLE) away = search->err;
+    }
+    if (!job->batch && job->searches[0].err.code != ERR_NONE)
+        answer(job);
+    else
+        begin(job);
+}
+
+/* A server that is asked for embeddings must not keep searches waiting that need none. */
+static void embed_first(struct job *job)
+{
+    bool asks = false;
+    for (size_t i = 0; i < job->count; i++) asks = asks || job->searches[i].wanted.query != NULL;
+    if (!asks || !embedder_asks(job->daemon->embedder)) {
+        embed(job);
+    } else if (workers_submit(job->daemon->askers, embed, job) != 0) {
+        for (size_t i = 0; i < job->count; i++)
+            error_set(&job->searches[i].err, ERR_UNAVAILABLE, NULL,
+                      "too many searches are waiting for their embeddings");
+        answer(job);
+    }
+}
+
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 static struct job *job_create(struct daemon *daemon, struct http_request *request, bool batch,
@@ -418,12 +455,12 @@ void api_search(struct daemon *daemon, struct http_request *request)
         search_request_from_octets(body, length, http_query(request), &search->wanted,
                                    &search->err);
     } else if (api_no_query(request, &search->err) == 0) {
-        search_request_from_json(body, length, daemon->embedder, &search->wanted, &search->err);
+        search_request_from_json(body, length, &search->wanted, &search->err);
     }
     if (search->err.code != ERR_NONE)
         answer(job);
     else
-        begin(job);
+        embed_first(job);
 }
 
 static int count_searches(struct json_slice array, size_t *count, struct error *err)
@@ -449,8 +486,7 @@ static void read_searches(struct job *job, struct json_slice array)
     size_t at = 0;
     for (size_t i = 0; i < job->count && json_next_element(array, &at, &element) == 1; i++) {
         struct search *search = &job->searches[i];
-        search_request_from_json(element.text, element.length, job->daemon->embedder,
-                                 &search->wanted, &search->err);
+        search_request_from_json(element.text, element.length, &search->wanted, &search->err);
     }
 }
 
@@ -469,7 +505,7 @@ void api_search_batch(struct daemon *daemon, struct http_request *request)
         struct job *job = job_create(daemon, request, true, count);
         if (job != NULL) {
             read_searches(job, array);
-            begin(job);
+            embed_first(job);
         }
     }
     json_decref(root);

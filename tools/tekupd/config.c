@@ -41,6 +41,14 @@ static const struct setting settings[] = {
     TEXT_SETTING("database", "url", database_url),
     NUMBER_SETTING("database", "pool_size", INTEGER, pool_size, 1, 10, false),
     TEXT_SETTING("embedding", "provider", embedding_provider),
+    TEXT_SETTING("embedding", "model", embedding_model),
+    TEXT_SETTING("embedding", "base_url", embedding_base_url),
+    TEXT_SETTING("embedding", "api_version", embedding_api_version),
+    TEXT_SETTING("embedding", "api_key_env", embedding_key_env),
+    TEXT_SETTING("embedding", "api_key_file", embedding_key_file),
+    TEXT_SETTING("embedding", "dimensions", embedding_dimensions),
+    NUMBER_SETTING("embedding", "batch", INTEGER, embedding_batch, 1, 2048, false),
+    NUMBER_SETTING("embedding", "parallel", INTEGER, embedding_parallel, 1, 64, false),
     TEXT_SETTING("search", "backend", search_backend),
     NUMBER_SETTING("index", "ef", INTEGER, index_ef, 0, 65536, true),
     NUMBER_SETTING("index", "max_neighbours", INTEGER, index_max_neighbours, 0, 128, false),
@@ -70,9 +78,21 @@ static const struct setting settings[] = {
 };
 enum { SETTINGS = sizeof(settings) / sizeof(*settings) };
 
-static const char *const providers[] = {"hash", NULL};
+static const char *const providers[] = {"hash", "openai", NULL};
+static const char *const dimensions[] = {"auto", "on", "off", NULL};
 static const char *const backends[] = {"index", "postgres", NULL};
 static const char *const switches[] = {"on", "off", NULL};
+
+static const struct {
+    size_t offset;
+    const char *const *among;
+    const char *words;
+} choices[] = {
+    {offsetof(struct config, embedding_provider), providers, "hash or openai"},
+    {offsetof(struct config, embedding_dimensions), dimensions, "auto, on or off"},
+    {offsetof(struct config, search_backend), backends, "index or postgres"},
+    {offsetof(struct config, passthrough), switches, "on or off"},
+};
 
 static void set_defaults(struct config *config)
 {
@@ -82,6 +102,10 @@ static void set_defaults(struct config *config)
     config->idle_timeout = 300;
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");
+    snprintf(config->embedding_model, sizeof(config->embedding_model), "text-embedding-3-small");
+    snprintf(config->embedding_dimensions, sizeof(config->embedding_dimensions), "auto");
+    config->embedding_batch = 256;
+    config->embedding_parallel = 4;
     snprintf(config->search_backend, sizeof(config->search_backend), "index");
     config->snapshot_changes = 50000;
     config->snapshot_minutes = 15;
@@ -215,18 +239,14 @@ static bool is_one_of(const char *text, const char *const *known)
 static int check_value(const struct setting *setting, const struct config *config,
                        struct error *err)
 {
-    if (setting->offset == offsetof(struct config, embedding_provider) &&
-        !is_one_of(config->embedding_provider, providers))
-        return error_set(err, ERR_INVALID, NULL, "must be hash, not '%s'",
-                         config->embedding_provider);
-    if (setting->offset == offsetof(struct config, search_backend) &&
-        !is_one_of(config->search_backend, backends))
-        return error_set(err, ERR_INVALID, NULL, "must be index or postgres, not '%s'",
-                         config->search_backend);
-    if (setting->offset == offsetof(struct config, passthrough) &&
-        !is_one_of(config->passthrough, switches))
-        return error_set(err, ERR_INVALID, NULL, "must be on or off, not '%s'",
-                         config->passthrough);
+    for (size_t i = 0; i < sizeof(choices) / sizeof(*choices); i++) {
+        const char *value = (const char *)config + choices[i].offset;
+        if (setting->offset == choices[i].offset && !is_one_of(value, choices[i].among))
+            return error_set(err, ERR_INVALID, NULL, "must be %s, not '%s'", choices[i].words,
+                             value);
+    }
+    if (setting->offset == offsetof(struct config, embedding_model) && !*config->embedding_model)
+        return error_set(err, ERR_INVALID, NULL, "must not be empty");
     if (setting->offset == offsetof(struct config, index_max_neighbours) &&
         config->index_max_neighbours != 0 && config->index_max_neighbours < 4)
         return error_set(err, ERR_INVALID, NULL, "must be from 4 to 128, or 0 for the default");

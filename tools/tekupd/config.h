@@ -33,7 +33,15 @@ struct config {
     char database_url[4096]; /* empty: the private cluster */
     int pool_size;
 
-    char embedding_provider[32];
+    char embedding_provider[32]; /* hash or openai */
+    char embedding_model[128];   /* of openai; so is what follows */
+    char embedding_base_url[1024];
+    char embedding_api_version[64];
+    char embedding_key_env[128];
+    char embedding_key_file[PATHS_SIZE];
+    char embedding_dimensions[8]; /* auto, on or off */
+    int embedding_batch;          /* texts */
+    int embedding_parallel;
 
     int index_ef; /* 0 in these three: the index's own default */
     int index_max_neighbours;

@@ -1,5 +1,6 @@
 #include "tools/tekupd/daemon.h"
 
+#include "ingest/embedding/openai.h"
 #include "ingest/http/http_client.h"
 #include "storage/base/log.h"
 #include "storage/passthrough/passthrough.h"
@@ -18,6 +19,8 @@
 enum {
     MOST_LOOPS = 4,
     SEARCH_QUEUE = 1024,
+    ASKERS = 8,
+    BATCH_BYTES = 250000, /* below the 300,000 tokens that OpenAI takes in a request */
     CLERK_QUEUE = 256,
     DRAIN_MS = 10000,
     SPARE_FILES = 256, /* for everything but the clients of the pass-through */
@@ -65,9 +68,31 @@ static int open_outgoing(struct daemon *daemon, struct error *err)
     return daemon->outgoing != NULL ? 0 : -1;
 }
 
+static struct embedder *make_embedder(const struct daemon *daemon, struct error *err)
+{
+    const struct config *config = &daemon->config;
+    if (strcmp(config->embedding_provider, "openai") != 0)
+        return embedder_create(config->embedding_provider, err);
+    const bool automatic = strcmp(config->embedding_dimensions, "auto") == 0;
+    const struct openai_options options = {
+        .http = daemon->outgoing,
+        .base_url = config->embedding_base_url,
+        .model = config->embedding_model,
+        .api_version = config->embedding_api_version,
+        .key_env = config->embedding_key_env,
+        .key_file = config->embedding_key_file,
+        .ask_dimensions = automatic ? openai_takes_dimensions(config->embedding_model)
+                                    : strcmp(config->embedding_dimensions, "on") == 0,
+        .batch_texts = config->embedding_batch,
+        .batch_bytes = BATCH_BYTES,
+        .parallel = config->embedding_parallel,
+    };
+    return embedder_create_openai(&options, err);
+}
+
 static int open_pipeline(struct daemon *daemon, struct error *err)
 {
-    daemon->embedder = embedder_create(daemon->config.embedding_provider, err);
+    daemon->embedder = make_embedder(daemon, err);
     if (daemon->embedder == NULL) return -1;
     daemon->pipeline = (struct pipeline){
         .pool = daemon->pool, .embedder = daemon->embedder, .http = daemon->outgoing};
@@ -128,6 +153,8 @@ static int open_workers(struct daemon *daemon, struct error *err)
     const int searchers = processors() > 2 ? processors() : 2;
     daemon->searchers = workers_create("tekupd-search", searchers, SEARCH_QUEUE, err);
     if (daemon->searchers == NULL) return -1;
+    daemon->askers = workers_create("tekupd-embed", ASKERS, SEARCH_QUEUE, err);
+    if (daemon->askers == NULL) return -1;
     daemon->clerks = workers_create("tekupd-clerk", daemon->config.pool_size, CLERK_QUEUE, err);
     return daemon->clerks != NULL ? 0 : -1;
 }
@@ -274,6 +301,7 @@ void daemon_stop(struct daemon *daemon)
      * other services come to nothing. */
     http_client_stop(daemon->outgoing);
     workers_free(daemon->searchers);
+    workers_free(daemon->askers);
     workers_free(daemon->clerks);
     /* Writes that wait for the index are answered, too. */
     follower_stop(daemon->follower);

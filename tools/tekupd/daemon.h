@@ -46,6 +46,7 @@ struct daemon {
     struct chores *chores;
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
+    struct workers *askers;    /* queries that wait for their embeddings from a server */
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */
     struct listener listener;
     struct http_server *http;

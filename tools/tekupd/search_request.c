@@ -20,6 +20,7 @@ static void set_defaults(struct search_request *out)
 
 void search_request_free(struct search_request *request)
 {
+    free(request->query);
     free(request->source);
     free(request->repository);
     free(request->path_prefix);
@@ -77,20 +78,30 @@ static int read_include(json_t *root, int *include, struct error *err)
 }
 
 /* Either the embedding itself, or a text for the provider. */
-static int read_vector(json_t *root, struct json_slice embedding, struct embedder *embedder,
-                       float out[EMBEDDING_DIM], struct error *err)
+static int read_vector(json_t *root, struct json_slice embedding, struct search_request *out,
+                       struct error *err)
 {
     const char *query = NULL;
     if (json_get_text(root, "query", &query, err) != 0) return -1;
     if (query != NULL && embedding.text != NULL)
         return error_set(err, ERR_INVALID, "query", "give query or embedding, not both");
     if (embedding.text != NULL)
-        return embedding_from_json(embedding.text, embedding.length, out, err);
+        return embedding_from_json(embedding.text, embedding.length, out->vector, err);
     if (query == NULL) return error_set(err, ERR_INVALID, "query", "query or embedding is needed");
     if (query[strspn(query, " \t\r\n")] == '\0')
         return error_set(err, ERR_INVALID, "query", "query is empty");
-    const struct embed_text text = {query, strlen(query)};
-    return embed_texts(embedder, &text, 1, out, err);
+    out->query = strdup(query);
+    return out->query != NULL ? 0 : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+}
+
+int search_request_embed(struct search_request *request, struct embedder *embedder,
+                         struct error *err)
+{
+    if (request->query == NULL) return 0;
+    const struct embed_text text = {request->query, strlen(request->query)};
+    const struct embed_call call = {
+        .texts = &text, .count = 1, .out = request->vector, .is_query = true};
+    return embed_perform(embedder, &call, err);
 }
 
 static int read_members(json_t *root, struct search_request *out, struct error *err)
@@ -115,8 +126,8 @@ static int read_members(json_t *root, struct search_request *out, struct error *
     return keep_text("pathPrefix", path_prefix, true, &out->path_prefix, err);
 }
 
-int search_request_from_json(const char *text, size_t length, struct embedder *embedder,
-                             struct search_request *out, struct error *err)
+int search_request_from_json(const char *text, size_t length, struct search_request *out,
+                             struct error *err)
 {
     static const char *const known[] = {"query",  "embedding",  "limit",      "threshold",
                                         "source", "repository", "pathPrefix", "metadata",
@@ -129,7 +140,7 @@ int search_request_from_json(const char *text, size_t length, struct embedder *e
     if (rc == 0) rc = json_check_known(root, known, err);
     if (rc == 0) rc = read_members(root, out, err);
     if (rc == 0) rc = json_take_object(slices[METADATA], "metadata", &out->metadata, err);
-    if (rc == 0) rc = read_vector(root, slices[EMBEDDING], embedder, out->vector, err);
+    if (rc == 0) rc = read_vector(root, slices[EMBEDDING], out, err);
     json_decref(root);
     return rc;
 }
