@@ -9,6 +9,7 @@
 #include "ingest/drive/drive_places.h"
 #include "ingest/drive/drive_view.h"
 #include "ingest/source_kind.h"
+#include "storage/base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static int look(struct drive *drive, struct error *err)
         return drive_view_list(&drive->view, err) == 0 ? DRIVE_CHANGED : -1;
     const int status = drive_view_catch_up(&drive->view, err);
     if (status != DRIVE_STALE) return status;
+    log_info("drive.list_anew", "repository=%s reason=\"the feed of changes does not tell enough\"",
+             log_quote(drive->context->repository));
     return drive_view_list(&drive->view, err) == 0 ? DRIVE_CHANGED : -1;
 }
 

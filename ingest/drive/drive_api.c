@@ -65,7 +65,8 @@ static bool is_one_of(const char *text, const char *const *list)
     return false;
 }
 
-bool drive_reason_is_rate(const char *reason)
+/* Whether the reason of a 403 is one that waiting helps against. */
+static bool is_rate_limit(const char *reason)
 {
     static const char *const reasons[] = {"rateLimitExceeded", "userRateLimitExceeded",
                                           "sharingRateLimitExceeded", "RATE_LIMIT_EXCEEDED", NULL};
@@ -79,8 +80,7 @@ static const char *advise_forbidden(const char *reason)
     static const char *const off[] = {"accessNotConfigured", "SERVICE_DISABLED", NULL};
     static const char *const daily[] = {"dailyLimitExceeded", "quotaExceeded",
                                         "dailyLimitExceededUnreg", NULL};
-    if (drive_reason_is_rate(reason))
-        return "Google's rate limit is exceeded for longer than waited";
+    if (is_rate_limit(reason)) return "Google's rate limit is exceeded for longer than waited";
     if (is_one_of(reason, scope))
         return "the token may not read Drive: it needs the scope "
                "https://www.googleapis.com/auth/drive.readonly";
@@ -137,7 +137,7 @@ static double judge(void *arg, const struct http_response *response)
     struct drive_fault fault;
     if (response->status != 403) return 0;
     read_fault(response, &fault);
-    if (!drive_reason_is_rate(fault.reason)) return -1;
+    if (!is_rate_limit(fault.reason)) return -1;
     const char *after = http_response_header(response, "Retry-After");
     const int seconds = after != NULL ? atoi(after) : 0;
     if (seconds > 0) return seconds;

@@ -44,7 +44,4 @@ int drive_get(const struct drive_api *api, const char *what, const char *path, s
 int drive_get_json(const struct drive_api *api, const char *what, const char *path, json_t **answer,
                    struct drive_fault *fault, struct error *err);
 
-/* Whether the reason of a 403 is one that waiting helps against. */
-bool drive_reason_is_rate(const char *reason);
-
 #endif

@@ -16,6 +16,7 @@ struct frontier {
     char **ids;
     size_t count, room, done;
     json_t *seen;
+    json_t *met; /* the parents of what the answer to the last query held */
 };
 
 static int enter(struct frontier *frontier, const char *id, struct error *err)
@@ -40,9 +41,18 @@ static void free_frontier(struct frontier *frontier)
     for (size_t i = 0; i < frontier->count; i++) free(frontier->ids[i]);
     free(frontier->ids);
     json_decref(frontier->seen);
+    json_decref(frontier->met);
 }
 
 /* ---- Pages ---- */
+
+static int meet(struct frontier *frontier, const struct drive_node *node, struct error *err)
+{
+    for (size_t i = 0; i < node->parent_count; i++)
+        if (json_object_set_new(frontier->met, node->parents[i], json_true()) != 0)
+            return out_of_memory(err);
+    return drive_node_is_folder(node) ? enter(frontier, node->id, err) : 0;
+}
 
 static int take_files(struct drive_view *view, const json_t *answer, bool outside,
                       struct frontier *frontier, struct error *err)
@@ -56,9 +66,7 @@ static int take_files(struct drive_view *view, const json_t *answer, bool outsid
     {
         struct drive_node *node;
         if (drive_view_add(view, file, outside, &node, err) != 0) return -1;
-        if (node != NULL && frontier != NULL && drive_node_is_folder(node) &&
-            enter(frontier, node->id, err) != 0)
-            return -1;
+        if (node != NULL && frontier != NULL && meet(frontier, node, err) != 0) return -1;
     }
     return 0;
 }
@@ -113,18 +121,16 @@ static bool is_same_drive(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* Asks for the children of the next folders, which are of one corpus. */
-static int list_next(struct drive_view *view, struct frontier *frontier, bool outside,
-                     struct error *err)
+/* Asks for the children of `count` folders, from the one at `first` on, which are of one corpus. */
+static int list_children(struct drive_view *view, struct frontier *frontier, size_t first,
+                         size_t count, bool outside, struct error *err)
 {
     struct buffer q = {0};
-    const char *drive = drive_to_ask(view, frontier->ids[frontier->done]);
-    int count = 0;
+    const char *drive = drive_to_ask(view, frontier->ids[first]);
+    json_object_clear(frontier->met);
     buffer_text(&q, "trashed = false and (");
-    while (frontier->done < frontier->count && count < FOLDERS_PER_QUERY &&
-           is_same_drive(drive, drive_to_ask(view, frontier->ids[frontier->done])))
-        buffer_format(&q, "%s'%s' in parents", count++ > 0 ? " or " : "",
-                      frontier->ids[frontier->done++]);
+    for (size_t i = 0; i < count; i++)
+        buffer_format(&q, "%s'%s' in parents", i > 0 ? " or " : "", frontier->ids[first + i]);
     buffer_text(&q, ")");
     const int status = q.failed ? out_of_memory(err)
                                 : list_pages(view, drive, q.data, true, outside, frontier, err);
@@ -132,10 +138,34 @@ static int list_next(struct drive_view *view, struct frontier *frontier, bool ou
     return status;
 }
 
+/* Asks for the children of the next folders that are of one corpus. Drive is known to leave out,
+ * without saying so, all children of some of the folders of such a query; so each that none were
+ * given of is asked for alone before it is believed to be empty. */
+static int list_next(struct drive_view *view, struct frontier *frontier, bool outside,
+                     struct error *err)
+{
+    const size_t first = frontier->done;
+    const char *drive = drive_to_ask(view, frontier->ids[first]);
+    size_t count = 1;
+    while (first + count < frontier->count && count < FOLDERS_PER_QUERY &&
+           is_same_drive(drive, drive_to_ask(view, frontier->ids[first + count])))
+        count++;
+    frontier->done += count;
+    if (list_children(view, frontier, first, count, outside, err) != 0) return -1;
+    if (count == 1) return 0;
+
+    bool met[FOLDERS_PER_QUERY];
+    for (size_t i = 0; i < count; i++)
+        met[i] = json_object_get(frontier->met, frontier->ids[first + i]) != NULL;
+    for (size_t i = 0; i < count; i++)
+        if (!met[i] && list_children(view, frontier, first + i, 1, outside, err) != 0) return -1;
+    return 0;
+}
+
 int drive_view_list_below(struct drive_view *view, char **folders, size_t count, bool outside,
                           struct error *err)
 {
-    struct frontier frontier = {.seen = json_object()};
+    struct frontier frontier = {.seen = json_object(), .met = json_object()};
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++) status = enter(&frontier, folders[i], err);
     while (status == 0 && frontier.done < frontier.count)

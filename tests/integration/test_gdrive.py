@@ -324,6 +324,19 @@ def test_access_that_is_lost_to_a_folder_but_not_to_a_file_below(drive, source):
     assert made.paths() == ["kept.txt"]
 
 
+def test_a_query_of_several_folders_that_forgets_some(drive, source):
+    chosen = drive.folder("F")
+    for number in range(60):
+        drive.text("x.txt", f"{number}", drive.folder(f"{number:02d}", chosen))
+    made = source(folders=[chosen])
+    made.sync()
+    assert len(made.paths()) == 60 and drive.count("/drive/v3/files?") == 3
+    drive.forgetful = True
+    drive.forgotten = next(drive.number)
+    made.sync()
+    assert len(made.paths()) == 60 and made.downloads() == 0
+
+
 def test_several_parents_are_one_document(drive, source):
     a, b = drive.folder("A"), drive.folder("B")
     drive.text("x.txt", "x", (b, a))

@@ -115,6 +115,7 @@ class Drive(Service):
         self.life = 3600    # of a token, in seconds
         self.skew = 0       # of this server's clock
         self.subjects = {None}
+        self.forgetful = False  # gives children of the first only of several parents, as Drive does at times
         self.forgotten = 0  # page tokens of changes below this are not known any more
         self.forgotten_status = 410
         super().__init__(**keywords)
@@ -407,6 +408,8 @@ class Drive(Service):
         rest = re.sub(r"'[^']+' in parents", "", q).replace(" or ", "").replace(" and ", "")
         if rest.strip() not in ("trashed = false", "trashed = false()"):
             return error(400, "invalid", f"Invalid Value: {q}", location="q", locationType="parameter")
+        if self.forgetful:
+            parents = parents[:1]
         everywhere = query.get("includeItemsFromAllDrives") == "true"
         found = [self._resource(file) for file in self.files.values()
                  if (file.get("driveId") == drive if drive else everywhere or "driveId" not in file)
