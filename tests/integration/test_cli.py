@@ -468,6 +468,10 @@ def test_completion_for_bash(bare):
     assert {"add", "list", "test", "rm"} <= complete("tekup sources ")
     assert "--limit" in complete("tekup search --")
     assert complete("tekup sta") == {"status"}
+    assert complete("tekup sync --c") == {"--cancel"}
+    assert complete("tekup sources add g") == {"github", "gdrive"}
+    assert {"--key-file", "--branch", "--interval"} <= complete("tekup sources add gdrive x --")
+    assert complete("tekup sources add gdrive x --drive ") == {"all"}
     assert complete("tekup bench --v") == {"--vault"}
     assert complete("tekup bench --peers p") == {"pgvector"}
     assert complete("tekup bench --threads ") == set()

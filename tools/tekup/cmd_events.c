@@ -1,5 +1,6 @@
 /* cmd_events.c: tekup events: what happens to the vault, as it happens. */
 #include "tools/tekup/command.h"
+#include "tools/tekup/sync_text.h"
 #include "tools/tekup/terminal.h"
 #include "tools/tekup/text.h"
 
@@ -38,6 +39,7 @@ static void print_row(const struct watch *watch, const json_t *data)
     const char *path = field_text(data, "path");
     const char *status = field_text(data, "status");
     const char *reason = field_text(data, "reason");
+    const json_t *progress = json_object_get(data, "progress");
     if (strcmp(watch->name.data, "reset") == 0)
         buffer_format(&text, "reset: %s", reason);
     else
@@ -46,6 +48,10 @@ static void print_row(const struct watch *watch, const json_t *data)
                       field_text(data, "repository"));
     if (*path != '\0') buffer_format(&text, " %s", path);
     if (*status != '\0') buffer_format(&text, ": %s", status);
+    if (json_is_object(progress)) {
+        buffer_text(&text, ", ");
+        sync_progress_text(&text, progress);
+    }
     if (text.data != NULL) text_clean(&clean, text.data, text.length, TEXT_ONE_LINE);
     puts(clean.data != NULL ? clean.data : "");
     buffer_free(&text);

@@ -3,114 +3,82 @@
 #include "tools/tekup/figures.h"
 #include "tools/tekup/source_body.h"
 #include "tools/tekup/table.h"
+#include "tools/tekup/text.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-/* What `add` and `test` say about a source. */
-struct source_options {
-    const char *path, *base_url, *token_env, *interval;
-    bool json;
-};
-
-/* ---- The body that describes a source ---- */
-
-/* The daemon has another working directory: a path is made absolute here. Where it does not exist
- * it stays as near to what was typed as it can, for the daemon to say so. */
-static char *absolute(const char *path)
-{
-    char *found = realpath(path, NULL);
-    if (found != NULL || *path == '/') return found != NULL ? found : strdup(path);
-    char *here = getcwd(NULL, 0);
-    struct buffer joined = {0};
-    if (here != NULL) buffer_format(&joined, "%s/%s", here, path);
-    free(here);
-    return joined.data != NULL ? buffer_take(&joined) : NULL;
-}
-
-static json_t *make_config(const char *source, const char *repository,
-                           const struct source_options *options)
-{
-    json_t *config = json_object();
-    /* A local repository that is named by its directory needs no --path. */
-    const char *path = options->path;
-    if (path == NULL && strcmp(source, "local") == 0 && *repository == '/') path = repository;
-    int failed = config == NULL ? -1 : 0;
-    if (path != NULL && failed == 0) {
-        char *whole = absolute(path);
-        failed |= whole == NULL ? -1 : json_object_set_new(config, "path", json_string(whole));
-        free(whole);
-    }
-    if (options->base_url != NULL && failed == 0)
-        failed |= json_object_set_new(config, "baseUrl", json_string(options->base_url));
-    if (options->token_env != NULL && failed == 0)
-        failed |= json_object_set_new(config, "tokenEnv", json_string(options->token_env));
-    if (failed == 0) return config;
-    json_decref(config);
-    return NULL;
-}
-
-static json_t *make_body(char **words, const struct source_options *options, int interval)
-{
-    json_t *config = make_config(words[0], words[1], options);
-    if (config == NULL) return NULL;
-    return json_pack("{s:s, s:s, s:o, s:i}", "source", words[0], "repository", words[1], "config",
-                     config, "intervalSeconds", interval);
-}
+#include <time.h>
 
 /* ---- add ---- */
 
+#define SETTINGS_HELP                                                                              \
+    "  --path DIR         the directory (local)\n"                                                 \
+    "  --token-env NAME   the environment variable of the daemon that holds the access token\n"    \
+    "                     (github, notion; gdrive: the refresh token)\n"                           \
+    "  --token-file FILE  a file that holds it, on the daemon's machine and for its eyes only\n"   \
+    "  --key-file FILE    the key of a service account (gdrive)\n"                                 \
+    "  --branch NAME      this branch instead of the default one (github) *\n"                     \
+    "  --root ID          this page or database with everything below, not all there is\n"         \
+    "                     (notion) *\n"                                                            \
+    "  --folder ID        this folder with everything below (gdrive) *\n"                          \
+    "  --drive ID         this shared drive, or 'all' (gdrive) *\n"                                \
+    "  --include PATTERN  only files like this, as in .gitignore (local, github) *\n"              \
+    "  --exclude PATTERN  no files like this (local, github) *\n"                                  \
+    "  --max-bytes N      no larger texts\n"                                                       \
+    "  --base-url URL     another server than the service's own (github, notion, gdrive)\n"        \
+    "  --config JSON      any setting as the daemon has it, {\"name\": value, ...}\n"
+#define SETTINGS_USAGE "[--path DIR] [--token-env NAME] [--token-file FILE]"
+
 static const char add_help[] =
-    "Usage: tekup sources add SOURCE REPOSITORY [--path DIR] [--base-url URL] [--token-env NAME]\n"
-    "                         [--interval TIME] [--json]\n"
+    "Usage: tekup sources add SOURCE REPOSITORY " SETTINGS_USAGE "\n"
+    "                         [--interval TIME] [SETTING...] [--json]\n"
     "\n"
-    "Registers a repository to take documents from, or changes the settings of one. Nothing is\n"
-    "read yet: 'tekup sync' does.\n"
+    "Registers a repository to take documents from, or replaces the settings of one. Nothing is\n"
+    "read yet: 'tekup sync' does. 'tekup sources test' says whether it can be.\n"
     "\n"
-    "  SOURCE           the kind of source: local, a directory tree on the daemon's machine\n"
-    "  REPOSITORY       its name, of your choosing; a local one that is named by its absolute "
-    "path\n"
-    "                   needs no --path\n"
+    "  SOURCE           the kind of source: local (a directory tree on the daemon's machine),\n"
+    "                   github, notion, gdrive\n"
+    "  REPOSITORY       github: OWNER/NAME; otherwise a name of your choosing; a local one that "
+    "is\n"
+    "                   named by its absolute path needs no --path\n"
     "\n"
-    "Options:\n"
-    "  --path DIR       the directory (local)\n"
-    "  --base-url URL   the server, for kinds that are read over the network\n"
-    "  --token-env NAME the environment variable of the daemon that holds the access token\n"
-    "  --interval TIME  sync by itself this often: 90s, 15m, 6h, 7d; 0, the default, only on\n"
-    "                   demand\n"
-    "  --json           the daemon's answer as it is\n"
+    "Options (* may be given several times):\n" SETTINGS_HELP
+    "  --interval TIME    sync by itself this often: 90s, 15m, 6h, 7d; 0, the default, only on\n"
+    "                     demand\n"
+    "  --json             the daemon's answer as it is\n"
     "\n"
     "Examples:\n"
     "  tekup sources add local /usr/share/doc\n"
-    "  tekup sources add local handbook --path ~/handbook --interval 6h\n";
+    "  tekup sources add local handbook --path ~/handbook --interval 6h\n"
+    "  tekup sources add github acme/handbook --token-env GITHUB_TOKEN --exclude '*.csv'\n"
+    "  tekup sources add notion wiki --token-file /etc/tekupdb/notion --interval 1h\n"
+    "  tekup sources add gdrive shared --key-file /etc/tekupdb/key.json --drive all\n";
 
 static int run_add(const struct arguments *arguments)
 {
     struct source_options options = {0};
-    const struct option_spec specs[] = {
-        {"path", &options.path, NULL},           {"base-url", &options.base_url, NULL},
-        {"token-env", &options.token_env, NULL}, {"interval", &options.interval, NULL},
-        {"json", NULL, &options.json},           {0}};
+    const char *every = NULL;
+    bool json = false;
+    struct option_spec specs[SOURCE_OPTIONS + 3] = {{"interval", &every, NULL},
+                                                    {"json", NULL, &json}};
     char **words;
     int interval = 0;
+    source_options_specs(&options, specs + 2);
     if (options_parse(arguments, specs, 2, 2, "SOURCE REPOSITORY", &words) < 0) return EXIT_USAGE;
-    if (options.interval != NULL && figure_parse_interval(options.interval, &interval) != 0)
+    if (every != NULL && figure_parse_interval(every, &interval) != 0)
         return options_wrong(arguments,
                              "--interval takes a time such as 90s, 15m, 6h or 7d, "
                              "not '%s'",
-                             options.interval);
+                             every);
+    json_t *body = source_body_make(arguments, words[0], words[1], &options, interval);
+    if (body == NULL) return EXIT_USAGE;
 
     int result;
     struct error err = {0};
     struct response response = {0};
-    json_t *body = make_body(words, &options, interval);
-    if (body == NULL) error_set(&err, ERR_INVALID, NULL, "the arguments are not valid UTF-8");
-    if (body == NULL || command_call("PUT", "/v1/sources", body, &response, &err) != 0) {
-        result = command_failed(&err, &response, options.json);
-    } else if (options.json) {
+    if (command_call("PUT", "/v1/sources", body, &response, &err) != 0) {
+        result = command_failed(&err, &response, json);
+    } else if (json) {
         result = command_print_body(&response);
     } else {
         printf("%s; take it in with: tekup sync %s '%s'\n",
@@ -127,7 +95,8 @@ static int run_add(const struct arguments *arguments)
 static const char list_help[] =
     "Usage: tekup sources list [--json]\n"
     "\n"
-    "Lists the registered repositories. How the last sync of each went: 'tekup status'.\n"
+    "Lists the registered repositories: how each stands, how many documents the vault has of it,\n"
+    "when it was synced last and will be next. What the last sync did: 'tekup status'.\n"
     "\n"
     "Options:\n"
     "  --json   the daemon's answer as it is\n"
@@ -135,13 +104,49 @@ static const char list_help[] =
     "Example:\n"
     "  tekup sources list\n";
 
+/* "path=/srv/docs maxBytes=1000" */
+static void put_settings(struct buffer *out, const json_t *config)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)config, name, value)
+    {
+        char *text = json_is_string(value) ? strdup(json_string_value(value))
+                                           : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        buffer_format(out, "%s%s=%s", out->length > 0 ? " " : "", name, text != NULL ? text : "");
+        free(text);
+    }
+}
+
+static void print_source(struct table *table, const json_t *source, time_t now)
+{
+    char figure[FIGURE_SIZE];
+    struct buffer settings = {0};
+    const long long interval = field_integer(source, "intervalSeconds");
+    const char *status = field_text(source, "status");
+    const char *last = field_text(source, "lastSyncAt"), *next = field_text(source, "nextSyncAt");
+    const bool runs = strcmp(status, "in_progress") == 0;
+    table_cell(table, field_text(source, "source"), STYLE_NONE);
+    table_cell(table, field_text(source, "repository"), STYLE_BOLD);
+    table_cell(table, runs ? "syncing" : status,
+               strcmp(status, "error") == 0     ? STYLE_RED
+               : strcmp(status, "success") == 0 ? STYLE_GREEN
+                                                : STYLE_YELLOW);
+    table_cell(table, figure_count(field_integer(source, "documentCount"), figure), STYLE_NONE);
+    table_cell(table, *last != '\0' ? figure_age(last, now, figure) : "never", STYLE_NONE);
+    table_cell(table, interval > 0 ? figure_interval(interval, figure) : NULL, STYLE_NONE);
+    table_cell(table, *next != '\0' && !runs ? figure_until(next, now, figure) : NULL, STYLE_NONE);
+    put_settings(&settings, json_object_get(source, "config"));
+    table_cell(table, settings.data, STYLE_NONE);
+    buffer_free(&settings);
+}
+
 static int print_list(const json_t *answer)
 {
-    static const struct column columns[] = {{"SOURCE", COLUMN_TEXT},
-                                            {"REPOSITORY", COLUMN_SHRINK},
-                                            {"SETTINGS", COLUMN_SHRINK},
-                                            {"EVERY", COLUMN_TEXT},
-                                            {"ADDED", COLUMN_TEXT}};
+    static const struct column columns[] = {
+        {"SOURCE", COLUMN_TEXT},      {"REPOSITORY", COLUMN_SHRINK}, {"STATUS", COLUMN_TEXT},
+        {"DOCUMENTS", COLUMN_NUMBER}, {"LAST SYNC", COLUMN_TEXT},    {"EVERY", COLUMN_TEXT},
+        {"NEXT", COLUMN_TEXT},        {"SETTINGS", COLUMN_SHRINK}};
     const struct terminal terminal = terminal_of(stdout);
     const json_t *sources = json_object_get(answer, "sources");
     if (json_array_size(sources) == 0) {
@@ -149,36 +154,15 @@ static int print_list(const json_t *answer)
                      "one");
         return EXIT_DONE;
     }
-    struct table *table = table_create(columns, 5);
+    struct table *table = table_create(columns, sizeof(columns) / sizeof(*columns));
     if (table == NULL) {
         command_note("out of memory");
         return EXIT_FAILED;
     }
     size_t i;
     json_t *source;
-    json_array_foreach(sources, i, source)
-    {
-        char figure[FIGURE_SIZE];
-        const long long interval = field_integer(source, "intervalSeconds");
-        table_cell(table, field_text(source, "source"), STYLE_NONE);
-        table_cell(table, field_text(source, "repository"), STYLE_BOLD);
-        struct buffer settings = {0};
-        const char *name;
-        json_t *value;
-        json_object_foreach(json_object_get(source, "config"), name, value)
-        {
-            char *text = json_is_string(value) ? strdup(json_string_value(value))
-                                               : json_dumps(value, JSON_ENCODE_ANY);
-            buffer_format(&settings, "%s%s=%s", settings.length > 0 ? " " : "", name,
-                          text != NULL ? text : "");
-            free(text);
-        }
-        table_cell(table, settings.data, STYLE_NONE);
-        buffer_free(&settings);
-        table_cell(table, interval > 0 ? figure_interval(interval, figure) : NULL, STYLE_NONE);
-        table_cell(table, figure_age(field_text(source, "createdAt"), time(NULL), figure),
-                   STYLE_NONE);
-    }
+    const time_t now = time(NULL);
+    json_array_foreach(sources, i, source) print_source(table, source, now);
     const int printed = table_print(table, stdout, &terminal);
     table_free(table);
     if (printed == 0) return command_finish();
@@ -206,17 +190,18 @@ static int run_list(const struct arguments *arguments)
 /* ---- test ---- */
 
 static const char test_help[] =
-    "Usage: tekup sources test SOURCE REPOSITORY [--path DIR] [--base-url URL]\n"
-    "                          [--token-env NAME] [--json]\n"
+    "Usage: tekup sources test SOURCE REPOSITORY [SETTING...] [--json]\n"
     "\n"
     "Checks that the daemon can read a repository, without taking anything in: one that is\n"
-    "registered, or with options one as it would be registered.\n"
+    "registered, or with settings one as it would be registered. Says what it has found, or what\n"
+    "is wrong with the token, the name or the permission.\n"
     "\n"
-    "Options: as for 'tekup sources add'.\n"
+    "Options (* may be given several times):\n" SETTINGS_HELP
+    "  --json             the daemon's answer as it is\n"
     "\n"
     "Examples:\n"
     "  tekup sources test local /usr/share/doc\n"
-    "  tekup sources test local handbook --path ~/handbook\n";
+    "  tekup sources test github acme/handbook --token-env GITHUB_TOKEN\n";
 
 /* The registered source of this name as a body for the daemon: a new reference, or NULL. */
 static json_t *find_registered(const json_t *answer, const char *source, const char *repository)
@@ -232,46 +217,53 @@ static json_t *find_registered(const json_t *answer, const char *source, const c
     return NULL;
 }
 
-/* The source to be tested; NULL with an error. */
-static json_t *test_body(char **words, const struct source_options *options,
-                         struct response *response, struct error *err)
+/* The source to be tested; NULL after saying why there is none. */
+static json_t *test_body(const struct arguments *arguments, char **words,
+                         const struct source_options *options, bool json)
 {
     json_t *body = NULL;
-    const bool described =
-        options->path != NULL || options->base_url != NULL || options->token_env != NULL;
-    if (!described) {
-        if (command_call("GET", "/v1/sources", NULL, response, err) != 0) return NULL;
-        body = find_registered(response->json, words[0], words[1]);
-        response_free(response);
+    if (!source_options_given(options)) {
+        struct error err = {0};
+        struct response response = {0};
+        if (command_call("GET", "/v1/sources", NULL, &response, &err) != 0) {
+            command_failed(&err, &response, json);
+            response_free(&response);
+            return NULL;
+        }
+        body = find_registered(response.json, words[0], words[1]);
+        response_free(&response);
     }
-    if (body == NULL) body = make_body(words, options, 0);
-    if (body == NULL) error_set(err, ERR_INVALID, NULL, "the arguments are not valid UTF-8");
-    return body;
+    return body != NULL ? body : source_body_make(arguments, words[0], words[1], options, 0);
+}
+
+static int print_report(const json_t *answer)
+{
+    const char *report = field_text(answer, "report");
+    struct buffer clean = {0};
+    text_clean(&clean, report, strlen(report), TEXT_LINES);
+    printf("ok: %s\n", clean.length > 0 ? clean.data : "it can be read");
+    buffer_free(&clean);
+    return command_finish();
 }
 
 static int run_test(const struct arguments *arguments)
 {
     struct source_options options = {0};
-    const struct option_spec specs[] = {{"path", &options.path, NULL},
-                                        {"base-url", &options.base_url, NULL},
-                                        {"token-env", &options.token_env, NULL},
-                                        {"json", NULL, &options.json},
-                                        {0}};
+    bool json = false;
+    struct option_spec specs[SOURCE_OPTIONS + 2] = {{"json", NULL, &json}};
     char **words;
+    source_options_specs(&options, specs + 1);
     if (options_parse(arguments, specs, 2, 2, "SOURCE REPOSITORY", &words) < 0) return EXIT_USAGE;
 
     int result;
     struct error err = {0};
     struct response response = {0};
-    json_t *body = test_body(words, &options, &response, &err);
-    if (body == NULL || command_call("POST", "/v1/sources/test", body, &response, &err) != 0) {
-        result = command_failed(&err, &response, options.json);
-    } else if (options.json) {
-        result = command_print_body(&response);
-    } else {
-        printf("ok: it can be read\n");
-        result = command_finish();
-    }
+    json_t *body = test_body(arguments, words, &options, json);
+    if (body == NULL) return source_options_given(&options) ? EXIT_USAGE : EXIT_FAILED;
+    if (command_call("POST", "/v1/sources/test", body, &response, &err) != 0)
+        result = command_failed(&err, &response, json);
+    else
+        result = json ? command_print_body(&response) : print_report(response.json);
     response_free(&response);
     json_decref(body);
     return result;
@@ -282,8 +274,9 @@ static int run_test(const struct arguments *arguments)
 static const char rm_help[] =
     "Usage: tekup sources rm SOURCE REPOSITORY [--documents] [--json]\n"
     "\n"
-    "Removes the registration of a repository: it is not synced any more. Its documents stay and\n"
-    "are still found, unless --documents removes them too.\n"
+    "Removes the registration of a repository: it is not synced any more, and a sync that is "
+    "under\n"
+    "way ends. Its documents stay and are still found, unless --documents removes them too.\n"
     "\n"
     "Options:\n"
     "  --documents   remove its documents as well\n"
@@ -291,6 +284,39 @@ static const char rm_help[] =
     "\n"
     "Example:\n"
     "  tekup sources rm local handbook --documents\n";
+
+/* DELETE of what it is called, for its source and repository. */
+static int call_delete(const char *path, char **words, bool documents, struct response *response,
+                       struct error *err)
+{
+    struct buffer target = {0};
+    buffer_text(&target, path);
+    target_add(&target, "source", words[0]);
+    target_add(&target, "repository", words[1]);
+    if (documents) target_add(&target, "documents", "true");
+    response_free(response);
+    const int result = target.failed ? error_set(err, ERR_INTERNAL, NULL, "out of memory")
+                                     : command_call("DELETE", target.data, NULL, response, err);
+    buffer_free(&target);
+    return result;
+}
+
+/* One that is being synced is in the way until its sync has ended, which is asked for. */
+static int remove_source(char **words, bool documents, struct response *response, struct error *err)
+{
+    enum { TRIES = 150, PAUSE_MS = 200, ASK_EVERY = 10 };
+    const struct timespec pause = {0, PAUSE_MS * 1000000L};
+    for (int i = 0;; i++) {
+        struct error ignored = {0};
+        if (call_delete("/v1/sources", words, documents, response, err) == 0) return 0;
+        if (err->code != ERR_CONFLICT || i == TRIES) return -1;
+        if (i == 0) command_note("it is being synced: ending that first");
+        struct response asked = {0};
+        if (i % ASK_EVERY == 0) call_delete("/v1/sync", words, false, &asked, &ignored);
+        response_free(&asked);
+        nanosleep(&pause, NULL);
+    }
+}
 
 static int run_rm(const struct arguments *arguments)
 {
@@ -303,13 +329,7 @@ static int run_rm(const struct arguments *arguments)
     int result;
     struct error err = {0};
     struct response response = {0};
-    struct buffer target = {0};
-    buffer_text(&target, "/v1/sources");
-    target_add(&target, "source", words[0]);
-    target_add(&target, "repository", words[1]);
-    if (documents) target_add(&target, "documents", "true");
-    if (target.failed) error_set(&err, ERR_INTERNAL, NULL, "out of memory");
-    if (target.failed || command_call("DELETE", target.data, NULL, &response, &err) != 0) {
+    if (remove_source(words, documents, &response, &err) != 0) {
         result = command_failed(&err, &response, json);
     } else if (json) {
         result = command_print_body(&response);
@@ -323,7 +343,6 @@ static int run_rm(const struct arguments *arguments)
         result = command_finish();
     }
     response_free(&response);
-    buffer_free(&target);
     return result;
 }
 

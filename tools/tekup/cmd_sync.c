@@ -23,13 +23,16 @@ enum {
 
 static const char help[] =
     "Usage: tekup sync [SOURCE REPOSITORY] [--no-wait] [--json]\n"
+    "       tekup sync --cancel SOURCE REPOSITORY [--no-wait] [--json]\n"
     "\n"
     "Brings a repository up to date, or all of them: takes in what is new or changed, removes\n"
     "what is gone, leaves the rest alone. Waits until it is done and shows how far it is; ending\n"
-    "tekup with Ctrl-C does not end the sync. One that was interrupted goes on where it was.\n"
+    "tekup with Ctrl-C does not end the sync: --cancel does. One that was interrupted goes on\n"
+    "where it was when it is synced again.\n"
     "\n"
     "Options:\n"
-    "  --no-wait   only start it\n"
+    "  --cancel    end the sync of this repository; what it has taken in stays\n"
+    "  --no-wait   only start it, or only ask for its end\n"
     "  --json      {\"items\": [...]} as the daemon gives them when all are done; with --no-wait\n"
     "              its answer {\"queued\": [...]}\n"
     "\n"
@@ -38,7 +41,8 @@ static const char help[] =
     "Examples:\n"
     "  tekup sync\n"
     "  tekup sync local /usr/share/doc\n"
-    "  tekup sync --no-wait && tekup status\n";
+    "  tekup sync --no-wait && tekup status\n"
+    "  tekup sync --cancel github acme/handbook\n";
 
 /* ---- What is followed ---- */
 
@@ -54,6 +58,7 @@ struct follow {
     struct followed *rows;
     size_t count;
     bool json;
+    bool ends;                 /* they are to end: what they were doing is no failure */
     struct progress *progress; /* NULL with json */
     struct terminal terminal;  /* of stdout */
     int failed;                /* syncs that ended in error */
@@ -159,7 +164,7 @@ static void update_row(struct follow *follow, struct followed *row, json_t *item
     if (item != NULL && !sync_ended(item)) return;
     row->finished = true;
     const bool failed = item == NULL || strcmp(field_text(item, "status"), "success") != 0;
-    if (failed) follow->failed++;
+    if (failed && !follow->ends) follow->failed++;
     if (follow->json) return;
     progress_clear(follow->progress);
     if (item == NULL)
@@ -253,10 +258,30 @@ static int start(struct follow *follow, char **words, int count, bool wait,
     return result;
 }
 
+/* Asks for the end of one, which is then followed to it. */
+static int cancel(struct follow *follow, char **words, struct response *response, struct error *err)
+{
+    struct buffer target = {0};
+    buffer_text(&target, "/v1/sync");
+    target_add(&target, "source", words[0]);
+    target_add(&target, "repository", words[1]);
+    const int result =
+        target.failed ? error_set(err, ERR_INTERNAL, NULL, "out of memory")
+                      : client_call(follow->client, "DELETE", target.data, NULL, response, err);
+    buffer_free(&target);
+    return result == 0 ? follow_add(follow, words[0], words[1], err) : -1;
+}
+
 static int print_queued(const struct follow *follow)
 {
     for (size_t i = 0; i < follow->count; i++) printf("queued: %s\n", follow->rows[i].label);
     if (follow->count > 0) printf("'tekup status' shows how far they are\n");
+    return command_finish();
+}
+
+static int print_cancelling(const struct follow *follow)
+{
+    printf("%s: its sync is about to end\n", follow->rows[0].label);
     return command_finish();
 }
 
@@ -282,7 +307,8 @@ static int wait_for_all(struct follow *follow, struct response *response, struct
     }
     if (interrupted != 0) {
         if (follow->progress != NULL) progress_clear(follow->progress);
-        command_note("the sync goes on in the daemon: 'tekup status' shows how far it is");
+        command_note("the sync goes on in the daemon: 'tekup status' shows how far it is, "
+                     "'tekup sync --cancel' ends it");
         raise(interrupted); /* ends as an interrupted program does */
     }
     int result = follow->json ? print_items(follow) : command_finish();
@@ -292,19 +318,21 @@ static int wait_for_all(struct follow *follow, struct response *response, struct
 
 static int run(const struct arguments *arguments)
 {
-    bool json = false, no_wait = false;
-    const struct option_spec specs[] = {{"no-wait", NULL, &no_wait}, {"json", NULL, &json}, {0}};
+    bool json = false, no_wait = false, ends = false;
+    const struct option_spec specs[] = {
+        {"cancel", NULL, &ends}, {"no-wait", NULL, &no_wait}, {"json", NULL, &json}, {0}};
     char **words;
     const int count = options_parse(arguments, specs, 0, 2, "SOURCE REPOSITORY", &words);
     if (count < 0) return EXIT_USAGE;
     if (count == 1)
         return options_wrong(arguments, "REPOSITORY is missing: it takes both SOURCE and "
                                         "REPOSITORY, or neither for all");
+    if (ends && count == 0) return options_wrong(arguments, "--cancel takes SOURCE and REPOSITORY");
 
     int result = EXIT_FAILED;
     struct error err = {0};
     struct response response = {0};
-    struct follow follow = {.json = json, .terminal = terminal_of(stdout)};
+    struct follow follow = {.json = json, .ends = ends, .terminal = terminal_of(stdout)};
     const struct terminal progress_terminal = terminal_of(stderr);
     follow.client = client_create(&err);
     if (!json) follow.progress = progress_create(stderr, &progress_terminal, PLAIN_SECONDS);
@@ -313,19 +341,22 @@ static int run(const struct arguments *arguments)
         result = command_failed(&err, NULL, json);
         goto out;
     }
-    if (start(&follow, words, count, !no_wait, &response, &err) != 0) {
+    if (ends ? cancel(&follow, words, &response, &err) != 0
+             : start(&follow, words, count, !no_wait, &response, &err) != 0) {
         result = command_failed(&err, &response, json);
-        if (err.code == ERR_NOT_FOUND && count == 2)
+        if (err.code == ERR_NOT_FOUND && count == 2 && !ends)
             command_note("'tekup sources add' registers a repository, 'tekup sources list' shows "
                          "those there are");
         goto out;
     }
     if (follow.count == 0 && !json)
         command_note("there is nothing to sync: 'tekup sources list' shows what is registered");
-    if (no_wait)
-        result = json ? command_print_body(&response) : print_queued(&follow);
-    else
+    if (!no_wait)
         result = wait_for_all(&follow, &response, &err);
+    else if (json)
+        result = command_print_body(&response);
+    else
+        result = ends ? print_cancelling(&follow) : print_queued(&follow);
 out:
     response_free(&response);
     follow_free(&follow);

@@ -74,6 +74,32 @@ const char *figure_age(const char *time, time_t now, char out[FIGURE_SIZE])
     return out;
 }
 
+int figure_left(const char *time, time_t now, double *seconds)
+{
+    struct tm utc = {0};
+    if (strptime(time, "%Y-%m-%dT%H:%M:%S", &utc) == NULL) return -1;
+    *seconds = difftime(timegm(&utc), now);
+    return 0;
+}
+
+const char *figure_until(const char *time, time_t now, char out[FIGURE_SIZE])
+{
+    double left;
+    if (figure_left(time, now, &left) != 0)
+        snprintf(out, FIGURE_SIZE, "%s", time);
+    else if (left <= 0)
+        snprintf(out, FIGURE_SIZE, "now");
+    else if (left < 60)
+        snprintf(out, FIGURE_SIZE, "in %.0f s", left);
+    else if (left < 3600)
+        snprintf(out, FIGURE_SIZE, "in %.0f min", left / 60);
+    else if (left < 172800)
+        snprintf(out, FIGURE_SIZE, "in %.0f h", left / 3600);
+    else
+        snprintf(out, FIGURE_SIZE, "in %.0f d", left / 86400);
+    return out;
+}
+
 int figure_parse_integer(const char *text, long long *value)
 {
     char *end;

@@ -20,6 +20,12 @@ const char *figure_seconds(double seconds, char out[FIGURE_SIZE]);
 /* "2026-11-24T14:20:31.123Z" seen from now -> "3 min ago"; text that is no time as it is. */
 const char *figure_age(const char *time, time_t now, char out[FIGURE_SIZE]);
 
+/* How long from now until then: "in 3 min"; "now" where that is over. */
+const char *figure_until(const char *time, time_t now, char out[FIGURE_SIZE]);
+
+/* Seconds from now until then, below 0 where that is over. Returns -1 for text that is no time. */
+int figure_left(const char *time, time_t now, double *seconds);
+
 /* 21600 -> "6h": an interval as figure_parse_interval reads it. */
 const char *figure_interval(long long seconds, char out[FIGURE_SIZE]);
 

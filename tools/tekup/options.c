@@ -27,14 +27,39 @@ int options_wrong(const struct arguments *arguments, const char *format, ...)
     return EXIT_USAGE;
 }
 
+/* The name as it is typed, and whether the option may be given several times. */
+static bool split_name(const char *name, char typed[32])
+{
+    snprintf(typed, 32, "%s", name);
+    char *dots = strstr(typed, "...");
+    if (dots != NULL) *dots = '\0';
+    return dots != NULL;
+}
+
+static int add_value(const struct arguments *arguments, const char **values, const char *name,
+                     const char *value)
+{
+    int count = 0;
+    while (values[count] != NULL) count++;
+    if (count == OPTION_VALUES_MAX) {
+        options_wrong(arguments, "--%s is given more than %d times", name, OPTION_VALUES_MAX);
+        return -1;
+    }
+    values[count] = value;
+    return 0;
+}
+
 int options_parse(const struct arguments *arguments, const struct option_spec *specs, int least,
                   int most, const char *names, char ***words)
 {
     struct option longs[OPTIONS_MAX + 1] = {0};
+    char typed[OPTIONS_MAX][32];
+    bool repeats[OPTIONS_MAX];
     int count = 0;
     for (; specs[count].name != NULL; count++) {
         if (count == OPTIONS_MAX) abort();
-        longs[count].name = specs[count].name;
+        repeats[count] = split_name(specs[count].name, typed[count]);
+        longs[count].name = typed[count];
         longs[count].has_arg = specs[count].value != NULL ? required_argument : no_argument;
         longs[count].val = FIRST + count;
     }
@@ -50,7 +75,7 @@ int options_parse(const struct arguments *arguments, const struct option_spec *s
         }
         if (found == '?') {
             if (optopt >= FIRST)
-                options_wrong(arguments, "--%s takes no value", specs[optopt - FIRST].name);
+                options_wrong(arguments, "--%s takes no value", typed[optopt - FIRST]);
             else if (optopt != 0)
                 options_wrong(arguments, "there is no option -%c", optopt);
             else
@@ -58,10 +83,13 @@ int options_parse(const struct arguments *arguments, const struct option_spec *s
             return -1;
         }
         const struct option_spec *spec = &specs[found - FIRST];
-        if (spec->value != NULL)
+        if (repeats[found - FIRST]) {
+            if (add_value(arguments, spec->value, typed[found - FIRST], optarg) != 0) return -1;
+        } else if (spec->value != NULL) {
             *spec->value = optarg;
-        else
+        } else {
             *spec->flag = true;
+        }
     }
     const int given = arguments->argc - optind;
     *words = arguments->argv + optind;

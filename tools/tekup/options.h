@@ -7,9 +7,11 @@
 
 #include <stdbool.h>
 
-enum { OPTIONS_MAX = 16 };
+enum { OPTIONS_MAX = 24, OPTION_VALUES_MAX = 64 };
 
-/* An option has a value or is a flag: one of the two pointers is set. */
+/* An option has a value or is a flag: one of the two pointers is set. One that may be given several
+ * times has a name that ends with "...", and its value is an array of OPTION_VALUES_MAX + 1, all of
+ * it NULL, that takes them in their order. */
 struct option_spec {
     const char *name; /* without "--"; a list ends with a NULL name */
     const char **value;

@@ -5,6 +5,7 @@
 #include "tools/tekup/text.h"
 
 #include <string.h>
+#include <time.h>
 
 bool sync_ended(const json_t *item)
 {
@@ -27,21 +28,43 @@ double sync_fraction(const json_t *progress)
     return fraction > 1 ? 1 : fraction;
 }
 
+/* ", 3 min left", or what it waits for, and how long. */
+static void append_outlook(struct buffer *out, const json_t *progress)
+{
+    char figure[FIGURE_SIZE];
+    double left;
+    const time_t now = time(NULL);
+    const char *why = field_text(progress, "waitsFor");
+    if (*why != '\0') {
+        buffer_format(out, ", waits for %s", why);
+        if (figure_left(field_text(progress, "waitsUntil"), now, &left) == 0 && left > 0)
+            buffer_format(out, ", %s more", figure_seconds(left, figure));
+    } else if (figure_left(field_text(progress, "estimatedEnd"), now, &left) == 0 && left >= 1) {
+        buffer_format(out, ", %s left", figure_seconds(left, figure));
+    }
+}
+
 void sync_progress_text(struct buffer *out, const json_t *progress)
 {
     char a[FIGURE_SIZE], b[FIGURE_SIZE];
     const long long total = field_integer(progress, "total");
+    const long long rejected = field_integer(progress, "rejected");
+    const bool deletes = strcmp(field_text(progress, "phase"), "deleting") == 0;
     if (!field_true(progress, "running")) {
         buffer_text(out, "queued");
         return;
     }
-    if (total <= 0) {
+    if (deletes) {
+        buffer_format(out, "%s deleted", figure_count(field_integer(progress, "deleted"), a));
+    } else if (total <= 0) {
         buffer_format(out, "listing, %s found", figure_count(field_integer(progress, "found"), a));
     } else {
         buffer_format(out, "%s of %s files", figure_count(looked_at(progress), a),
                       figure_count(total, b));
         buffer_format(out, ", %s passages", figure_count(field_integer(progress, "chunks"), a));
     }
+    if (rejected > 0) buffer_format(out, ", %s rejected", figure_count(rejected, a));
+    append_outlook(out, progress);
     buffer_format(out, ", %s", figure_seconds(field_number(progress, "elapsedSeconds"), a));
 }
 
@@ -88,6 +111,10 @@ void sync_counts_text(struct buffer *out, const json_t *counts)
                       parts[i].word);
     }
     append_skipped(out, json_object_get(counts, "skipped"));
+    const long long rejected = field_integer(counts, "rejected");
+    if (rejected > 0)
+        buffer_format(out, ", %s passages rejected by the embedding server",
+                      figure_count(rejected, figure));
     buffer_format(out, ", %s", figure_seconds(field_number(counts, "elapsedSeconds"), figure));
 }
 
