@@ -1,8 +1,11 @@
 #include "storage/base/digest.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* libcrypto fails here only when memory runs out or the algorithm was configured away; there is no
  * answer a caller could give that would be right. */
@@ -17,6 +20,16 @@ static void require(int ok)
 void digest_sha256(const void *bytes, size_t length, uint8_t out[SHA256_SIZE])
 {
     require(EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL));
+}
+
+void digest_hmac_sha256(const char *key, const void *bytes, size_t length, uint8_t out[SHA256_SIZE])
+{
+    require(HMAC(EVP_sha256(), key, (int)strlen(key), bytes, length, out, NULL) != NULL);
+}
+
+bool digest_equal(const void *one, const void *other, size_t length)
+{
+    return CRYPTO_memcmp(one, other, length) == 0;
 }
 
 void digest_git_blob(const void *bytes, size_t length, char out[GIT_SHA_HEX])

@@ -64,6 +64,8 @@ const struct http_route api_routes[] = {
     ROUTE("GET", "/v1/sync", 0, CLERKS, api_sync_list),
     ROUTE("POST", "/v1/sync", HTTP_JSON, CLERKS, api_sync_start),
     ROUTE("DELETE", "/v1/sync", 0, CLERKS, api_sync_cancel),
+    ROUTE("POST", "/webhook/github", HTTP_JSON | HTTP_FORM | HTTP_LARGE, CLERKS,
+          api_webhook_github),
     ROUTE("POST", "/v1/index/snapshot", 0, CLERKS, api_index_snapshot),
     ROUTE("POST", "/v1/index/verify", 0, CLERKS, api_index_verify),
     ROUTE("POST", "/v1/index/rebuild", 0, CLERKS, api_index_rebuild),

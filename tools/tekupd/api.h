@@ -46,6 +46,9 @@ void api_sync_start(struct daemon *daemon, struct http_request *request);
 void api_sync_cancel(struct daemon *daemon, struct http_request *request);
 void api_sync_list(struct daemon *daemon, struct http_request *request);
 
+/* api_webhook.c; on the clerks */
+void api_webhook_github(struct daemon *daemon, struct http_request *request);
+
 /* api_events.c; on the loops, since it waits for nothing */
 void api_events(struct daemon *daemon, struct http_request *request);
 

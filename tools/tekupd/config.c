@@ -59,6 +59,7 @@ static const struct setting settings[] = {
     TEXT_SETTING("outgoing", "ca_file", outgoing_ca_file),
     TEXT_SETTING("outgoing", "proxy", outgoing_proxy),
     NUMBER_SETTING("outgoing", "per_host", INTEGER, outgoing_per_host, 1, 64, false),
+    TEXT_SETTING("github", "webhook_secret_file", github_webhook_secret_file),
     NUMBER_SETTING("events", "clients", INTEGER, event_clients, 0, 10000, false),
     NUMBER_SETTING("events", "buffer", SIZE, event_buffer, 16L << 10, 64L << 20, false),
     NUMBER_SETTING("events", "keep", INTEGER, event_keep, 10, 43200, false),

@@ -58,6 +58,8 @@ struct config {
     char outgoing_proxy[1024];         /* empty: what the environment says */
     int outgoing_per_host;
 
+    char github_webhook_secret_file[PATHS_SIZE]; /* empty: none */
+
     int event_clients;
     long event_buffer; /* bytes */
     int event_keep;    /* seconds */

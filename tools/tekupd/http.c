@@ -286,7 +286,9 @@ static int body_kind(struct evhttp_request *ev)
     static const struct {
         const char *name;
         int kind;
-    } kinds[] = {{"application/json", HTTP_JSON}, {"application/octet-stream", HTTP_OCTETS}};
+    } kinds[] = {{"application/json", HTTP_JSON},
+                 {"application/octet-stream", HTTP_OCTETS},
+                 {"application/x-www-form-urlencoded", HTTP_FORM}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         if (strlen(kinds[i].name) == length && strncasecmp(kinds[i].name, type, length) == 0)
             return kinds[i].kind;
@@ -294,12 +296,25 @@ static int body_kind(struct evhttp_request *ev)
     return 0;
 }
 
+/* The most that is read of a body. evhttp knows of it before it knows the route. */
+static long read_limit(struct http_server *server)
+{
+    const struct http_options *options = &server->options;
+    const long max_body = atomic_load(&server->max_body);
+    bool large = false;
+    for (size_t i = 0; i < options->route_count; i++)
+        large = large || (options->routes[i].bodies & HTTP_LARGE) != 0;
+    return large && max_body < HTTP_LARGE_BODY ? HTTP_LARGE_BODY : max_body;
+}
+
 static void dispatch(struct http_request *request)
 {
     struct http_server *server = request->loop->server;
-    const long max_body = atomic_load(&server->max_body);
     char allow[sizeof(request->allow)];
     const struct http_route *route = find_route(server, request, allow, sizeof(allow));
+    const long max_body = route != NULL && (route->bodies & HTTP_LARGE) != 0
+                              ? HTTP_LARGE_BODY
+                              : atomic_load(&server->max_body);
     char message[256];
     if (route == NULL && allow[0] == '\0') {
         respond_refusal(request, 404, NULL, "there is no such call");
@@ -311,8 +326,9 @@ static void dispatch(struct http_request *request)
         snprintf(message, sizeof(message), "the body is larger than %ld bytes", max_body);
         respond_refusal(request, 413, NULL, message);
     } else if (route->bodies != 0 && (request->body_kind & route->bodies) == 0) {
-        snprintf(message, sizeof(message), "send Content-Type: application/json%s",
-                 (route->bodies & HTTP_OCTETS) != 0 ? " or application/octet-stream" : "");
+        snprintf(message, sizeof(message), "send Content-Type: application/json%s%s",
+                 (route->bodies & HTTP_OCTETS) != 0 ? " or application/octet-stream" : "",
+                 (route->bodies & HTTP_FORM) != 0 ? " or application/x-www-form-urlencoded" : "");
         respond_refusal(request, 415, NULL, message);
     } else if (request->part != NULL && query_decode(request->part) != 0) {
         respond_refusal(request, 400, NULL, "the path is not valid UTF-8 in percent-encoding");
@@ -414,7 +430,7 @@ static void woken(evutil_socket_t fd, short what, void *arg)
         send_answer(request);
     }
     http_streams_work(loop);
-    evhttp_set_max_body_size(loop->http, atomic_load(&loop->server->max_body));
+    evhttp_set_max_body_size(loop->http, read_limit(loop->server));
     if (atomic_load(&loop->server->stopping)) evconnlistener_disable(loop->listener);
     if (atomic_load(&loop->server->ended)) event_base_loopbreak(loop->base);
 }
@@ -441,7 +457,7 @@ static int loop_open(struct loop *loop, struct http_server *server)
     evhttp_set_gencb(loop->http, on_request, loop);
     evhttp_set_allowed_methods(loop->http, 0xffff);
     evhttp_set_max_headers_size(loop->http, MAX_HEAD);
-    evhttp_set_max_body_size(loop->http, (ev_ssize_t)server->options.max_body);
+    evhttp_set_max_body_size(loop->http, read_limit(server));
     evhttp_set_timeout_tv(loop->http, &idle);
     /* A body that is too large is read to its end, and dropped, before the answer: most clients
      * look for an answer only after they have sent everything. */

@@ -19,8 +19,10 @@
 struct http_server;
 struct http_request;
 
-/* Kinds of body that a route takes, to be or-ed. */
-enum { HTTP_JSON = 1, HTTP_OCTETS = 2 };
+/* Kinds of body that a route takes, to be or-ed. HTTP_LARGE: up to HTTP_LARGE_BODY bytes, whatever
+ * the limit of the others is. */
+enum { HTTP_JSON = 1, HTTP_OCTETS = 2, HTTP_FORM = 4, HTTP_LARGE = 8 };
+enum { HTTP_LARGE_BODY = 25 << 20 };
 
 struct http_route {
     const char *method; /* "GET" answers HEAD as well */
@@ -65,7 +67,7 @@ const char *http_query(const struct http_request *request); /* undecoded, NULL w
 const char *http_part(const struct http_request *request);  /* what "*" stands for, decoded */
 const char *http_header(const struct http_request *request, const char *name); /* NULL: not given */
 bool http_is_head(const struct http_request *request);
-int http_body_kind(const struct http_request *request); /* HTTP_JSON or HTTP_OCTETS */
+int http_body_kind(const struct http_request *request); /* HTTP_JSON, HTTP_OCTETS or HTTP_FORM */
 const char *http_body(const struct http_request *request, size_t *length);
 
 /* Answers with a JSON body, which is taken over (and emptied). Exactly one answer a request, from

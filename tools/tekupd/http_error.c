@@ -15,6 +15,7 @@ static const struct {
     {201, "Created", ""},
     {202, "Accepted", ""},
     {400, "Bad Request", "invalid"},
+    {401, "Unauthorized", "unauthorized"},
     {404, "Not Found", "not_found"},
     {405, "Method Not Allowed", "method_not_allowed"},
     {409, "Conflict", "conflict"},
