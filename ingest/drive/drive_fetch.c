@@ -35,6 +35,8 @@ static int settle(const struct drive_fault *fault, enum skip_reason *reason, str
         *reason = SKIP_TOO_LARGE;
     else if (fault->status == 400 && strstr(fault->message, "conversion") != NULL)
         *reason = SKIP_UNSUPPORTED; /* nothing that it can be exported as */
+    else if (fault->status == 500)
+        *reason = SKIP_UNREADABLE; /* what Drive cannot convert, it fails at again and again */
     else if (fault->status == 403 && err->code == ERR_IO)
         *reason = is_reason(fault, "fileNotExportable") || is_reason(fault, "fileNotDownloadable")
                       ? SKIP_UNSUPPORTED
@@ -167,6 +169,10 @@ int drive_fetch(const struct drive_api *api, const struct drive_node *node, cons
     if (status != 0) {
         status = settle(&fault, reason, &why);
         if (status < 0 && err != NULL) *err = why;
+        if (status == 1)
+            log_info("drive.skipped", "repository=%s path=%s id=%s reason=%s",
+                     log_quote(api->context->repository), log_quote(path), node->id,
+                     log_quote(why.message));
         return status;
     }
     status = make_document(api, node, path, &response, content, reason, err);

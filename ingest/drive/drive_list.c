@@ -227,6 +227,23 @@ static int list_chosen_drive(struct drive_view *view, const char *id, struct err
     return status;
 }
 
+/* Opens the feed that tells when a folder comes back from the trash. */
+static int open_feed_of(struct drive_view *view, const char *id, struct error *err)
+{
+    struct buffer path = {0};
+    struct drive_fault fault;
+    json_t *answer = NULL;
+    buffer_format(&path, "/drive/v3/files/%s?supportsAllDrives=true&fields=driveId", id);
+    int status = path.failed
+                     ? out_of_memory(err)
+                     : drive_get_json(view->api, "a folder", path.data, &answer, &fault, err);
+    buffer_free(&path);
+    const char *drive = json_string_value(json_object_get(answer, "driveId"));
+    if (status == 0) status = drive_view_open_feed(view, drive_is_id(drive) ? drive : NULL, err);
+    json_decref(answer);
+    return status;
+}
+
 static int add_chosen_folder(struct drive_view *view, const char *id, struct error *err)
 {
     struct drive_node *node;
@@ -237,8 +254,7 @@ static int add_chosen_folder(struct drive_view *view, const char *id, struct err
         if (status == 1 && err != NULL && err->code == ERR_NOT_FOUND)
             return error_set(err, ERR_UNAVAILABLE, "config.folders",
                              "the folder %s is not there, or not shared with the account", id);
-        /* In the trash: it comes back when it is restored, which its feed tells. */
-        if (status == 1) return drive_view_open_feed(view, NULL, err);
+        if (status == 1) return open_feed_of(view, id, err);
         if (!drive_node_is_folder(node))
             return error_set(err, ERR_UNAVAILABLE, "config.folders", "%s is a file, not a folder",
                              id);

@@ -307,6 +307,9 @@ def test_what_moves_into_a_chosen_folder_and_out_of_it(drive, source):
     drive.trash(chosen)
     made.sync()
     assert made.paths() == []
+    drive.forgotten = next(drive.number)  # listed anew while it is in the trash
+    made.sync()
+    assert made.paths() == []
     drive.trash(chosen, False)
     made.sync()
     assert made.paths() == ["Chosen/y.txt"]
@@ -460,10 +463,14 @@ def test_one_file_that_drive_cannot_give_does_not_stop_the_others(drive, source,
     drive.text("good.txt", "good")
     drive.fail(lambda request: bad in request.path,
                answer=error(403, "cannotDownloadAbusiveFile", "This file has been identified as malware."))
+    ugly = drive.doc("ugly", "ugly")
+    drive.fail(lambda request: ugly in request.path,
+               answer=error(500, "internalError", "Internal Error", {"Retry-After": "0"}))
     made = source()
     made.sync()
     assert made.paths() == ["good.txt"]
-    assert daemon.sync_item(made.repository, "gdrive")["last"]["skipped"]["unreadable"] == 1
+    assert daemon.sync_item(made.repository, "gdrive")["last"]["skipped"]["unreadable"] == 2
+    assert "identified as malware" in daemon.log()
 
 
 def test_a_listing_that_is_not_whole_deletes_nothing(drive, source, daemon):
