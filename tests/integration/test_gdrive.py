@@ -393,7 +393,7 @@ def test_interrupted_at_random_and_run_again(drive, make_daemon, tmp_path):
     daemon.start()
     made = Source(daemon, drive, "crash", drive.write_key(tmp_path), {})
     seed = random.Random(6)
-    for _ in range(5):
+    for _ in range(20):
         drive.forget()
         daemon.request_sync("crash", "gdrive")
         enough = seed.randrange(1, 15)

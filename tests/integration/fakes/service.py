@@ -84,6 +84,7 @@ class Service:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # the body need not wait until the headers are acknowledged
 
             def serve(self):
                 service._serve(self)
