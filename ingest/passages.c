@@ -1,4 +1,4 @@
-/* passages.c: cuts a document, finds what repeats, and embeds the rest in batches. */
+/* passages.c: cuts documents, finds what repeats, and embeds the rest together. */
 #include "ingest/passages.h"
 
 #include "ingest/chunk.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EMBED_BATCH = 64 };
+enum { EMBED_MOST = 2048 }; /* texts in one call, of 6 KB each when they come back */
 
 static int out_of_memory(struct error *err)
 {
@@ -107,42 +107,151 @@ int passages_cut(struct passages *passages, const struct document_input *input, 
     return group_by_hash(passages, err);
 }
 
+/* ---- What the vault has ---- */
+
+static int make_room(struct passages *passages, struct error *err)
+{
+    const size_t count = passages->text_count + 1;
+    passages->found = calloc(count, sizeof(*passages->found));
+    passages->refused = calloc(count, sizeof(*passages->refused));
+    passages->embeddings = malloc(count * EMBEDDING_DIM * sizeof(*passages->embeddings));
+    if (passages->found != NULL && passages->refused != NULL && passages->embeddings != NULL)
+        return 0;
+    return out_of_memory(err);
+}
+
+static void count_missing(struct passages *passages)
+{
+    passages->missing = 0;
+    for (size_t i = 0; i < passages->text_count; i++) passages->missing += !passages->found[i];
+}
+
+static int find_together(struct passages *const *list, size_t count, size_t total,
+                         struct pipeline *pipeline, struct error *err)
+{
+    uint8_t *hashes = malloc(total * SHA256_SIZE + 1);
+    bool *found = calloc(total + 1, sizeof(*found));
+    float *vectors = malloc((total * EMBEDDING_DIM + 1) * sizeof(*vectors));
+    int status = hashes != NULL && found != NULL && vectors != NULL ? 0 : out_of_memory(err);
+    size_t at = 0;
+    for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count)
+        memcpy(hashes + at * SHA256_SIZE, list[i]->hashes, list[i]->text_count * SHA256_SIZE);
+    if (status == 0)
+        status = vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder), hashes,
+                                        total, vectors, found, err);
+    at = 0;
+    for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count) {
+        memcpy(list[i]->found, found + at, list[i]->text_count * sizeof(*found));
+        memcpy(list[i]->embeddings, vectors + at * EMBEDDING_DIM,
+               list[i]->text_count * EMBEDDING_DIM * sizeof(*vectors));
+    }
+    free(hashes);
+    free(found);
+    free(vectors);
+    return status;
+}
+
+int passages_find(struct passages *const *list, size_t count, struct pipeline *pipeline,
+                  struct error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (make_room(list[i], err) != 0) return -1;
+        total += list[i]->text_count;
+    }
+    const int status =
+        count == 1 ? vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder),
+                                            list[0]->hashes, total, list[0]->embeddings,
+                                            list[0]->found, err)
+                   : find_together(list, count, total, pipeline, err);
+    if (status != 0) return -1;
+    for (size_t i = 0; i < count; i++) count_missing(list[i]);
+    return 0;
+}
+
 /* ---- Embedding ---- */
 
-/* Embeds the texts that were not found, a batch at a time. */
-static int embed_missing(struct passages *passages, struct embedder *embedder, const bool *found,
-                         const struct document_input *input, struct error *err)
-{
-    struct embed_text texts[EMBED_BATCH];
-    size_t places[EMBED_BATCH];
-    bool refused[EMBED_BATCH];
-    size_t filled = 0;
-    float *batch = malloc((size_t)EMBED_BATCH * EMBEDDING_DIM * sizeof(*batch));
-    int status = batch != NULL ? 0 : out_of_memory(err);
+/* A text that is missing, and where it is. */
+struct wanted {
+    const uint8_t *hash;
+    struct passages *passages;
+    size_t text;
+};
 
-    for (size_t i = 0; status == 0 && i < passages->text_count; i++) {
-        if (!found[i]) {
-            texts[filled] = passages->texts[i];
-            places[filled++] = i;
-        }
-        if (filled == 0 || (filled < EMBED_BATCH && i + 1 < passages->text_count)) continue;
-        const struct embed_call call = {.texts = texts,
-                                        .count = filled,
-                                        .out = batch,
-                                        .refused = refused,
-                                        .stop = input->stop,
-                                        .waiting = input->waiting,
-                                        .arg = input->arg};
-        status = embed_perform(embedder, &call, err);
-        for (size_t j = 0; status == 0 && j < filled; j++) {
-            memcpy(passages->embeddings + places[j] * EMBEDDING_DIM, batch + j * EMBEDDING_DIM,
-                   EMBEDDING_DIM * sizeof(*batch));
-            passages->refused[places[j]] = refused[j];
-            passages->embedded += !refused[j];
-        }
-        filled = 0;
+static int compare_wanted(const void *a, const void *b)
+{
+    return memcmp(((const struct wanted *)a)->hash, ((const struct wanted *)b)->hash, SHA256_SIZE);
+}
+
+static bool is_same(const struct wanted *one, const struct wanted *other)
+{
+    return compare_wanted(one, other) == 0;
+}
+
+static size_t collect_wanted(struct passages *const *list, size_t count, struct wanted *wanted)
+{
+    size_t filled = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t text = 0; text < list[i]->text_count; text++)
+            if (!list[i]->found[text])
+                wanted[filled++] =
+                    (struct wanted){list[i]->hashes + text * SHA256_SIZE, list[i], text};
     }
-    free(batch);
+    qsort(wanted, filled, sizeof(*wanted), compare_wanted);
+    return filled;
+}
+
+/* Embeds the distinct texts from *at on, as many as go into a call, and gives everybody his own.
+ * What another document has, too, counts as embedded for the first of them. */
+static int embed_some(const struct wanted *wanted, size_t count, size_t *at, float *vectors,
+                      struct embed_text *texts, bool *refused, struct embedder *embedder,
+                      const struct embed_call *how, struct error *err)
+{
+    size_t end = *at;
+    size_t distinct = 0;
+    for (; end < count; end++) {
+        const bool again = end > *at && is_same(&wanted[end], &wanted[end - 1]);
+        if (!again && distinct == EMBED_MOST) break;
+        if (!again) texts[distinct++] = wanted[end].passages->texts[wanted[end].text];
+    }
+    struct embed_call call = *how;
+    call.texts = texts;
+    call.count = distinct;
+    call.out = vectors;
+    call.refused = refused;
+    if (embed_perform(embedder, &call, err) != 0) return -1;
+    size_t text = 0;
+    for (size_t i = *at; i < end; i++) {
+        const bool again = i > *at && is_same(&wanted[i], &wanted[i - 1]);
+        struct passages *passages = wanted[i].passages;
+        if (!again && i > *at) text++;
+        memcpy(passages->embeddings + wanted[i].text * EMBEDDING_DIM,
+               vectors + text * EMBEDDING_DIM, EMBEDDING_DIM * sizeof(*vectors));
+        passages->refused[wanted[i].text] = refused[text];
+        passages->embedded += !again && !refused[text];
+    }
+    *at = end;
+    return 0;
+}
+
+static int embed_missing(struct passages *const *list, size_t count, size_t missing,
+                         struct embedder *embedder, const struct embed_call *how, struct error *err)
+{
+    const size_t room = missing < EMBED_MOST ? missing : EMBED_MOST;
+    struct wanted *wanted = calloc(missing, sizeof(*wanted));
+    struct embed_text *texts = calloc(room, sizeof(*texts));
+    bool *refused = calloc(room, sizeof(*refused));
+    float *vectors = malloc(room * EMBEDDING_DIM * sizeof(*vectors));
+    int status = wanted != NULL && texts != NULL && refused != NULL && vectors != NULL
+                     ? 0
+                     : out_of_memory(err);
+    const size_t filled = status == 0 ? collect_wanted(list, count, wanted) : 0;
+    for (size_t at = 0; status == 0 && at < filled;)
+        status = embed_some(wanted, filled, &at, vectors, texts, refused, embedder, how, err);
+    free(wanted);
+    free(texts);
+    free(refused);
+    free(vectors);
     return status;
 }
 
@@ -160,27 +269,17 @@ static void keep_embedded(struct passages *passages)
     passages->count = kept;
 }
 
-int passages_embed(struct passages *passages, struct pipeline *pipeline,
-                   const struct document_input *input, struct error *err)
+int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
+                   const struct embed_call *how, struct error *err)
 {
-    bool *found = calloc(passages->text_count + 1, sizeof(*found));
-    passages->refused = calloc(passages->text_count + 1, sizeof(*passages->refused));
-    passages->embeddings =
-        malloc((passages->text_count + 1) * EMBEDDING_DIM * sizeof(*passages->embeddings));
-    int status = -1;
-    if (found == NULL || passages->refused == NULL || passages->embeddings == NULL) {
-        out_of_memory(err);
-        goto out;
+    size_t missing = 0;
+    for (size_t i = 0; i < count; i++) {
+        missing += list[i]->missing;
+        list[i]->embedded = 0; /* also after a call that failed half way */
     }
-    if (vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder), passages->hashes,
-                               passages->text_count, passages->embeddings, found, err) != 0)
-        goto out;
-    if (embed_missing(passages, pipeline->embedder, found, input, err) != 0) goto out;
-    keep_embedded(passages);
-    status = 0;
-out:
-    free(found);
-    return status;
+    if (missing > 0 && embed_missing(list, count, missing, embedder, how, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++) keep_embedded(list[i]);
+    return 0;
 }
 
 void passages_free(struct passages *passages)
@@ -191,5 +290,6 @@ void passages_free(struct passages *passages)
     free(passages->hashes);
     free(passages->embeddings);
     free(passages->refused);
+    free(passages->found);
     *passages = (struct passages){0};
 }

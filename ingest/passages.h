@@ -19,6 +19,8 @@ struct passages {
     float *embeddings;
     size_t text_count;
 
+    bool *found;     /* for each text, whether the vault has an embedding of it */
+    size_t missing;  /* texts that were not found, once passages_find has looked */
     bool *refused;   /* for each text */
     size_t embedded; /* texts that the provider has embedded */
     size_t rejected; /* chunks whose text it refused; they are no longer among the chunks */
@@ -33,10 +35,15 @@ int passages_given(struct passages *passages, const struct document_input *input
 /* Cuts the content into chunks, without embeddings. */
 int passages_cut(struct passages *passages, const struct document_input *input, struct error *err);
 
-/* Gets an embedding for each chunk: the vault's where it has one for the same bytes, else the
- * provider's. A chunk whose text the provider refuses goes. */
-int passages_embed(struct passages *passages, struct pipeline *pipeline,
-                   const struct document_input *input, struct error *err);
+/* Takes the embeddings that the vault has for the same bytes, of several documents in one query. */
+int passages_find(struct passages *const *list, size_t count, struct pipeline *pipeline,
+                  struct error *err);
+
+/* Gets the embeddings that passages_find has not found, of several documents in one call, and each
+ * text once. A chunk whose text the provider refuses goes. `how` says who waits: stop, waiting and
+ * arg of it. Where it fails nothing has changed. */
+int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
+                   const struct embed_call *how, struct error *err);
 
 void passages_free(struct passages *passages);
 

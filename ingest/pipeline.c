@@ -3,8 +3,8 @@
  *
  * The chunks are grouped by the hash of their bytes, so that each text is looked up and embedded
  * once however often the document repeats it; the chunks that are written point into the embeddings
- * of these texts. Nothing here is shared between calls, so that any number of threads may put
- * documents at once.
+ * of these texts. Several documents may be embedded together; each is written by itself. Nothing
+ * here is shared between calls, so that any number of threads may put documents at once.
  */
 #include "ingest/pipeline.h"
 
@@ -94,29 +94,86 @@ static int check(const struct document_input *input, struct error *err)
     return input->embedding != NULL ? check_embedding(input->embedding, err) : 0;
 }
 
-/* ---- Writing ---- */
+/* ---- Steps ---- */
 
-int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
-                 struct write_result *result, struct ingest_counts *counts, struct error *err)
+struct draft {
+    struct document_input input;
+    struct passages passages;
+};
+
+int pipeline_cut(const struct document_input *input, struct draft **draft, struct error *err)
 {
-    struct passages passages = {0};
-    struct ingest_counts counted = {0};
-    char sha[GIT_SHA_HEX];
-    int status = -1;
-
-    *result = (struct write_result){0};
+    *draft = NULL;
     if (check(input, err) != 0) return -1;
-    if (input->embedding != NULL) {
-        if (passages_given(&passages, input, err) != 0) goto out;
-    } else {
-        if (passages_cut(&passages, input, err) != 0) goto out;
-        if (passages_embed(&passages, pipeline, input, err) != 0) goto out;
+    struct draft *made = calloc(1, sizeof(*made));
+    if (made == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    made->input = *input;
+    const int status = input->embedding != NULL ? passages_given(&made->passages, input, err)
+                                                : passages_cut(&made->passages, input, err);
+    if (status != 0) {
+        draft_free(made);
+        return -1;
     }
-    counted.chunks = passages.count;
-    counted.embedded = passages.embedded;
-    counted.reused = input->embedding == NULL ? passages.count - passages.embedded : 0;
-    counted.rejected = passages.rejected;
+    *draft = made;
+    return 0;
+}
 
+void draft_free(struct draft *draft)
+{
+    if (draft == NULL) return;
+    passages_free(&draft->passages);
+    free(draft);
+}
+
+size_t draft_texts(const struct draft *draft)
+{
+    return draft->passages.text_count;
+}
+
+size_t draft_missing(const struct draft *draft)
+{
+    return draft->passages.missing;
+}
+
+/* Those whose embeddings were not given; NULL where memory ran out. */
+static struct passages **list_passages(struct draft *const *drafts, size_t count, size_t *listed)
+{
+    struct passages **list = calloc(count + 1, sizeof(*list));
+    *listed = 0;
+    for (size_t i = 0; list != NULL && i < count; i++)
+        if (drafts[i]->input.embedding == NULL) list[(*listed)++] = &drafts[i]->passages;
+    return list;
+}
+
+int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
+                  struct error *err)
+{
+    size_t listed;
+    struct passages **list = list_passages(drafts, count, &listed);
+    if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    const int status = listed > 0 ? passages_find(list, listed, pipeline, err) : 0;
+    free(list);
+    return status;
+}
+
+int pipeline_embed(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
+                   const struct embed_call *how, struct error *err)
+{
+    size_t listed;
+    struct passages **list = list_passages(drafts, count, &listed);
+    if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    const int status = listed > 0 ? passages_embed(list, listed, pipeline->embedder, how, err) : 0;
+    free(list);
+    return status;
+}
+
+int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
+                   struct ingest_counts *counts, struct error *err)
+{
+    const struct document_input *input = &draft->input;
+    const struct passages *passages = &draft->passages;
+    char sha[GIT_SHA_HEX];
+    *result = (struct write_result){0};
     if (input->sha == NULL) digest_git_blob(input->content, input->content_length, sha);
     struct document_write write = {
         .source = input->source,
@@ -127,16 +184,36 @@ int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
         .sha = input->sha != NULL ? input->sha : sha,
         .metadata = input->metadata,
         .model = embedder_model(pipeline->embedder),
-        .chunks = passages.chunks,
-        .chunk_count = passages.count,
+        .chunks = passages->chunks,
+        .chunk_count = passages->count,
     };
-    if (vault_put_document(pipeline->pool, &write, result, err) != 0) goto out;
+    if (vault_put_document(pipeline->pool, &write, result, err) != 0) return -1;
     if (pipeline->listener.written != NULL)
         pipeline->listener.written(pipeline->listener.arg, &write, result);
-    if (counts != NULL) *counts = counted;
-    status = 0;
-out:
-    passages_free(&passages);
+    if (counts != NULL)
+        *counts = (struct ingest_counts){
+            .chunks = passages->count,
+            .embedded = passages->embedded,
+            .reused = input->embedding == NULL ? passages->count - passages->embedded : 0,
+            .rejected = passages->rejected};
+    return 0;
+}
+
+/* ---- The whole ---- */
+
+int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
+                 struct write_result *result, struct ingest_counts *counts, struct error *err)
+{
+    const struct embed_call how = {
+        .stop = input->stop, .waiting = input->waiting, .arg = input->arg};
+    struct draft *draft;
+    int status = -1;
+    *result = (struct write_result){0};
+    if (pipeline_cut(input, &draft, err) != 0) return -1;
+    if (pipeline_find(pipeline, &draft, 1, err) == 0 &&
+        pipeline_embed(pipeline, &draft, 1, &how, err) == 0)
+        status = pipeline_write(pipeline, draft, result, counts, err);
+    draft_free(draft);
     return status;
 }
 

@@ -61,6 +61,26 @@ struct ingest_counts {
 int pipeline_put(struct pipeline *pipeline, const struct document_input *input,
                  struct write_result *result, struct ingest_counts *counts, struct error *err);
 
+/* ---- The same in steps, for several documents whose texts are embedded together ---- */
+
+struct draft;
+
+/* Checks and cuts. What input points to is the caller's and stays until draft_free. */
+int pipeline_cut(const struct document_input *input, struct draft **draft, struct error *err);
+void draft_free(struct draft *draft);            /* NULL is allowed */
+size_t draft_texts(const struct draft *draft);   /* distinct ones */
+size_t draft_missing(const struct draft *draft); /* of them, after pipeline_find */
+
+/* Takes the embeddings that were paid for already. */
+int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
+                  struct error *err);
+/* Embeds what was not found. `how`: stop, waiting and arg are of who waits. */
+int pipeline_embed(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
+                   const struct embed_call *how, struct error *err);
+/* Writes one that was embedded. */
+int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
+                   struct ingest_counts *counts, struct error *err);
+
 /* Errors: ERR_NOT_FOUND. */
 int pipeline_delete(struct pipeline *pipeline, const char *document_id, struct error *err);
 

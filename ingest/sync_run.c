@@ -4,9 +4,9 @@
  * The listing is taken first, whole, and matched with what the vault holds. Then a few threads take
  * the items in turn: fetch, compare, write. What is gone is deleted last, so that a document that
  * moved still finds the embeddings it had at its old place. A document that fails is counted and
- * the sync goes on; a database, provider or source that is away ends it. Fetching takes no permit
- * of those to write, and who waits for embeddings gives his back, so that a server that makes one
- * sync wait does not make the others wait.
+ * the sync goes on; a database, provider or source that is away ends it. Neither
+ * fetching nor embedding takes a permit of those to write, so that a server that makes one sync
+ * wait does not make the others wait.
  *
  * Everything that the threads share is in struct work and struct sync_run: run->lock protects the
  * figures and both errors, `next` is atomic, and each item and each version is touched by the one
@@ -17,6 +17,7 @@
 #include "ingest/sync.h"
 #include "ingest/sync_clock.h"
 #include "ingest/sync_cursor.h"
+#include "ingest/sync_gather.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/log.h"
 #include "storage/sources.h"
@@ -28,6 +29,8 @@
 #include <string.h>
 #include <time.h>
 
+struct turn;
+
 struct work {
     struct sync_run *run;
     const struct source_kind *kind;
@@ -38,7 +41,7 @@ struct work {
     bool unread;               /* something could not be read only now; under run->lock */
     struct sync_plan plan;
 
-    void (*step)(struct work *work, size_t i);
+    void (*step)(struct turn *turn, size_t i);
     size_t count;
     atomic_size_t next;
 
@@ -117,7 +120,7 @@ static void on_waiting(void *arg, const char *why, time_t until)
 /* One of the few that may write at a time, in all syncs together. */
 struct permit {
     struct work *work;
-    atomic_bool held;
+    bool held;
 };
 
 static bool take_permit(struct permit *permit)
@@ -132,7 +135,7 @@ static bool take_permit(struct permit *permit)
             soon.tv_sec++;
         }
         if (sem_timedwait(work->run->permits, &soon) != 0) continue;
-        atomic_store(&permit->held, true);
+        permit->held = true;
         return true;
     }
     return false;
@@ -140,15 +143,8 @@ static bool take_permit(struct permit *permit)
 
 static void give_permit(struct permit *permit)
 {
-    if (atomic_exchange(&permit->held, false)) sem_post(permit->work->run->permits);
-}
-
-/* Who waits for embeddings does not keep others from writing. */
-static void on_embedding_waiting(void *arg, const char *why, time_t until)
-{
-    struct permit *permit = arg;
-    if (why != NULL) give_permit(permit);
-    on_waiting(permit->work->run, why, until);
+    if (permit->held) sem_post(permit->work->run->permits);
+    permit->held = false;
 }
 
 /* ---- The listing ---- */
@@ -344,29 +340,55 @@ static void leave_out(struct work *work, const struct plan_item *item, enum skip
     pthread_mutex_unlock(&run->lock);
 }
 
-static int write_document(struct work *work, const char *path, const struct source_content *content,
-                          struct error *err)
+/* ---- Documents that are gathered ---- */
+
+/* What a thread has gathered. */
+struct turn {
+    struct permit permit;
+    struct gather gather;
+};
+
+static bool turn_ends(void *arg)
 {
-    struct sync_run *run = work->run;
-    struct permit permit = {.work = work};
+    const struct turn *turn = arg;
+    return is_stopped(turn->permit.work) || atomic_load(&turn->permit.work->broken);
+}
+
+static bool turn_enter(void *arg)
+{
+    struct turn *turn = arg;
+    return take_permit(&turn->permit);
+}
+
+static void turn_leave(void *arg)
+{
+    struct turn *turn = arg;
+    give_permit(&turn->permit);
+}
+
+static void turn_fail(void *arg, size_t place, const struct error *why)
+{
+    struct turn *turn = arg;
+    struct work *work = turn->permit.work;
+    fail(work, place, work->plan.items[place].path, why);
+    count_done(work->run);
+}
+
+static void turn_write(void *arg, size_t place, struct draft *draft)
+{
+    struct turn *turn = arg;
+    struct sync_run *run = turn->permit.work->run;
     struct write_result result;
     struct ingest_counts counts;
-    const struct document_input input = {
-        .source = run->source,
-        .repository = run->repository,
-        .path = path,
-        .content = content->text,
-        .content_length = content->length,
-        .sha = content->sha,
-        .metadata = content->metadata,
-        .stop = run->stop,
-        .waiting = on_embedding_waiting,
-        .arg = &permit,
-    };
-    if (!take_permit(&permit)) return interrupted(err);
-    const int status = pipeline_put(run->pipeline, &input, &result, &counts, err);
-    give_permit(&permit);
-    if (status != 0) return -1;
+    struct error err = {0};
+    run->resumes(run->arg);
+    if (!take_permit(&turn->permit)) return;
+    const int status = pipeline_write(run->pipeline, draft, &result, &counts, &err);
+    give_permit(&turn->permit);
+    if (status != 0) {
+        turn_fail(turn, place, &err);
+        return;
+    }
     const bool created = result.created;
     write_result_free(&result);
     pthread_mutex_lock(&run->lock);
@@ -377,11 +399,19 @@ static int write_document(struct work *work, const char *path, const struct sour
     run->figures.reused += counts.reused;
     run->figures.rejected += counts.rejected;
     pthread_mutex_unlock(&run->lock);
-    return 0;
+    count_done(run);
 }
 
-static void take_item(struct work *work, size_t i)
+static void gather_document(struct turn *turn, size_t place, struct source_content *content)
 {
+    const struct sync_run *run = turn->permit.work->run;
+    gather_add(&turn->gather, place, run->source, run->repository,
+               turn->permit.work->plan.items[place].path, content);
+}
+
+static void take_item(struct turn *turn, size_t i)
+{
+    struct work *work = turn->permit.work;
     const struct plan_item *item = &work->plan.items[i];
     struct source_content content = {0};
     enum skip_reason reason = SKIP_NONE;
@@ -397,29 +427,30 @@ static void take_item(struct work *work, size_t i)
     }
     const int fetched = work->kind->fetch(work->state, item->path, &content, &reason, &err);
     if (fetched == 0) add_to(work->run, &work->run->figures.fetched, 1);
-    if (fetched == 1 || (fetched < 0 && err.code == ERR_NOT_FOUND)) {
-        leave_out(work, item, reason);
-    } else if (fetched < 0) {
-        fail(work, i, item->path, &err);
-    } else if (is_unchanged(item, content.sha)) {
-        add_to(work->run, &work->run->figures.unchanged, 1);
-    } else if (write_document(work, item->path, &content, &err) != 0) {
-        fail(work, i, item->path, &err);
+    if (fetched == 0 && !is_unchanged(item, content.sha)) {
+        gather_document(turn, i, &content);
+        return;
     }
+    if (fetched == 1 || (fetched < 0 && err.code == ERR_NOT_FOUND))
+        leave_out(work, item, reason);
+    else if (fetched < 0)
+        fail(work, i, item->path, &err);
+    else
+        add_to(work->run, &work->run->figures.unchanged, 1);
     count_done(work->run);
     free(content.text);
     free(content.metadata);
 }
 
-static void drop_version(struct work *work, size_t i)
+static void drop_version(struct turn *turn, size_t i)
 {
+    struct work *work = turn->permit.work;
     const struct plan_version *version = &work->plan.versions[i];
     struct sync_run *run = work->run;
-    struct permit permit = {.work = work};
     struct error err = {0};
-    if (!version->gone || !take_permit(&permit)) return;
+    if (!version->gone || !take_permit(&turn->permit)) return;
     const int status = pipeline_delete(run->pipeline, version->id, &err);
-    give_permit(&permit);
+    give_permit(&turn->permit);
     count_done(run);
     if (status == 0) {
         pthread_mutex_lock(&run->lock);
@@ -433,38 +464,62 @@ static void drop_version(struct work *work, size_t i)
 
 /* ---- Threads ---- */
 
+static void turn_begin(struct turn *turn, struct work *work)
+{
+    const struct sync_run *run = work->run;
+    *turn = (struct turn){
+        .permit = {.work = work},
+        .gather = {.pipeline = run->pipeline,
+                   .how = {.stop = run->stop, .waiting = on_waiting, .arg = work->run},
+                   .ends = turn_ends,
+                   .enter = turn_enter,
+                   .leave = turn_leave,
+                   .write = turn_write,
+                   .fail = turn_fail,
+                   .arg = turn}};
+}
+
 static void *take_turns(void *arg)
 {
-    struct work *work = arg;
-    while (!is_stopped(work) && !atomic_load(&work->broken)) {
+    struct turn *turn = arg;
+    struct work *work = turn->permit.work;
+    struct sync_run *run = work->run;
+    while (!turn_ends(turn)) {
         const size_t i = atomic_fetch_add(&work->next, 1);
         if (i >= work->count) break;
-        work->run->resumes(work->run->arg);
+        run->resumes(run->arg);
         if (is_stopped(work)) break;
-        work->step(work, i);
+        work->step(turn, i);
     }
     /* Those that are left may all be waiting. */
-    pthread_mutex_lock(&work->run->lock);
-    const bool waits = work->run->pace.waits > 0;
-    pthread_mutex_unlock(&work->run->lock);
-    if (waits) work->run->rests(work->run->arg);
+    pthread_mutex_lock(&run->lock);
+    const bool waits = run->pace.waits > 0;
+    pthread_mutex_unlock(&run->lock);
+    if (waits) run->rests(run->arg);
     return NULL;
 }
 
-/* Calls step for each i below count, on this thread and a few more. */
-static int for_each(struct work *work, void (*step)(struct work *, size_t), size_t count,
+/* Calls step for each i below count, on this thread and a few more. What each of them has gathered
+ * in the end goes together. */
+static int for_each(struct work *work, void (*step)(struct turn *, size_t), size_t count,
                     struct error *err)
 {
-    pthread_t threads[SYNC_WRITERS - 1];
-    size_t started = 0;
+    pthread_t threads[SYNC_WRITERS];
+    struct turn turns[SYNC_WRITERS];
+    size_t started = 1;
     work->step = step;
     work->count = count;
     atomic_store(&work->next, 0);
-    while (started < SYNC_WRITERS - 1 && started + 1 < count &&
-           pthread_create(&threads[started], NULL, take_turns, work) == 0)
+    for (size_t i = 0; i < SYNC_WRITERS; i++) turn_begin(&turns[i], work);
+    while (started < SYNC_WRITERS && started < count &&
+           pthread_create(&threads[started], NULL, take_turns, &turns[started]) == 0)
         started++;
-    take_turns(work);
-    for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    take_turns(&turns[0]);
+    for (size_t i = 1; i < started; i++) {
+        pthread_join(threads[i], NULL);
+        gather_move(&turns[0].gather, &turns[i].gather);
+    }
+    gather_finish(&turns[0].gather);
     if (atomic_load(&work->broken)) return settle(work, -1, err);
     return is_stopped(work) ? interrupted(err) : 0;
 }

@@ -11,6 +11,7 @@ struct embedder {
     const struct embed_provider *provider;
     void *state;
     char *model;
+    size_t batch;
 };
 
 /* Takes over the state, also when it fails. */
@@ -21,6 +22,7 @@ static struct embedder *make(const struct embed_provider *provider, void *state,
     if (embedder != NULL && (embedder->model = strdup(model)) != NULL) {
         embedder->provider = provider;
         embedder->state = state;
+        embedder->batch = 1;
         return embedder;
     }
     free(embedder);
@@ -42,7 +44,10 @@ struct embedder *embedder_create(const char *provider, struct error *err)
 struct embedder *embedder_create_openai(const struct openai_options *options, struct error *err)
 {
     struct openai *state = openai_create(options, err);
-    return state != NULL ? make(&embed_openai, state, options->model, err) : NULL;
+    struct embedder *embedder =
+        state != NULL ? make(&embed_openai, state, options->model, err) : NULL;
+    if (embedder != NULL) embedder->batch = (size_t)options->batch_texts;
+    return embedder;
 }
 
 void embedder_free(struct embedder *embedder)
@@ -56,6 +61,11 @@ void embedder_free(struct embedder *embedder)
 const char *embedder_model(const struct embedder *embedder)
 {
     return embedder->model;
+}
+
+size_t embedder_batch(const struct embedder *embedder)
+{
+    return embedder->batch;
 }
 
 bool embedder_asks(const struct embedder *embedder)

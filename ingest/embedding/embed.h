@@ -33,6 +33,9 @@ void embedder_free(struct embedder *embedder); /* NULL is allowed */
 /* The model's name as it is recorded with every embedding, e.g. "hash-1536-v1". */
 const char *embedder_model(const struct embedder *embedder);
 
+/* How many texts it takes at once at best: 1 where it makes no difference. */
+size_t embedder_batch(const struct embedder *embedder);
+
 /* Whether it asks a server, which may take its time. */
 bool embedder_asks(const struct embedder *embedder);
 

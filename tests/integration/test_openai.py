@@ -80,6 +80,21 @@ def test_a_sync_is_sent_in_batches(make, openai, tmp_path):
     assert openai.inputs == []
 
 
+def test_requests_are_full(make, openai, tmp_path):
+    """Calls at most 1.1 times what batching allows, whatever the sizes of documents."""
+    daemon = make("batch = 64")
+    for number in range(900):
+        text = document(f"full {number}", 1 + number % 4, 900)
+        (tmp_path / f"{number}.md").write_text(text)
+    daemon.add_source("full", tmp_path)
+    item = daemon.sync("full")
+    assert item["status"] == "success", item
+    texts = len(openai.inputs)
+    assert texts == len(set(openai.inputs)) == item["last"]["embedded"]
+    assert texts > 2000
+    assert max(openai.batches) <= 64 and len(openai.batches) <= 1.1 * -(-texts // 64), openai.batches
+
+
 def test_plain_numbers_and_other_orders_are_taken(make, openai):
     openai.numbers = True
     openai.spoil = lambda data: data.reverse()
