@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const struct source_kind *const kinds[] = {&source_local, &source_gdrive};
+static const struct source_kind *const kinds[] = {&source_local, &source_github, &source_gdrive};
 
 const struct source_kind *source_kind_find(const char *name)
 {

@@ -73,17 +73,6 @@ Test(drive, settings_that_are_taken)
     drive_config_free(&config);
 }
 
-Test(drive, all_drives_may_be_a_list)
-{
-    struct drive_config config;
-    cr_assert_eq(drive_config_read("{\"keyFile\":\"/k\",\"drives\":[\"all\"]}", &config, NULL), 0);
-    cr_expect(config.all_drives && config.drive_count == 0 && !config.my_drive);
-    drive_config_free(&config);
-    cr_assert_eq(drive_config_read("{\"keyFile\":\"/k\",\"drives\":[\"0A1\"]}", &config, NULL), 0);
-    cr_expect(!config.all_drives && config.drive_count == 1);
-    drive_config_free(&config);
-}
-
 /* ---- The key ---- */
 
 static EVP_PKEY *pair;

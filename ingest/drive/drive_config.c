@@ -113,12 +113,8 @@ static int read_scope(const json_t *object, struct drive_config *out, struct err
         return error_set(err, ERR_INVALID, "config.myDrive",
                          "config.myDrive must be true or false");
     out->my_drive = my_drive != NULL ? json_is_true(my_drive) : drives == NULL && folders == NULL;
-    const char *word = json_string_value(drives);
-    if (json_array_size(drives) == 1 &&
-        (word = json_string_value(json_array_get(drives, 0))) != NULL && strcmp(word, "all") != 0)
-        word = NULL; /* one id */
-    if (word != NULL) {
-        if (strcmp(word, "all") != 0)
+    if (json_is_string(drives)) {
+        if (strcmp(json_string_value(drives), "all") != 0)
             return error_set(err, ERR_INVALID, "config.drives",
                              "config.drives must be \"all\" or an array of ids");
         out->all_drives = true;

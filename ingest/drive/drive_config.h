@@ -8,7 +8,7 @@
  * and with either of them:
  *
  *     "myDrive": true            My Drive and what is shared with the account
- *     "drives": ["0A..."]        shared drives by id; "all", or ["all"]: those of the account
+ *     "drives": ["0A..."]        shared drives by id, or "all" that the account is a member of
  *     "folders": ["1x..."]       folders by id, with everything below
  *     "maxBytes": 10485760       texts that are longer are skipped
  *     "baseUrl", "tokenUrl"      where the calls go instead of Google

@@ -5,7 +5,7 @@
 enum {
     PDF_CPU_S = 20,          /* processor time */
     PDF_WALL_S = 60,         /* kept by who runs it */
-    PDF_MEMORY_MB = 512,     /* address space */
+    PDF_MEMORY_MB = 1024,    /* address space */
     PDF_FILE_MOST = 32 << 20 /* bytes of the file */
 };
 

@@ -554,21 +554,6 @@ def test_testing_a_source_says_what_it_sees_and_what_is_wrong(drive, source, cli
     assert "drive.readonly" in test().error["message"]
 
 
-def test_the_command_line_sets_a_source_up(drive, daemon, tmp_path):
-    sales = drive.add_drive("Sales")
-    drive.text("x.txt", "x", sales)
-    key = drive.write_key(tmp_path)
-    setting = ("--key-file", key, "--drive", "all", "--base-url", drive.url)
-    for arguments in (("sources", "add", "gdrive", "by-hand", *setting), ("sources", "test", "gdrive", "by-hand"),
-                      ("sync", "gdrive", "by-hand")):
-        result = daemon.tekup(*arguments)
-        assert result.returncode == 0, result
-        if arguments[1] == "test":
-            assert b"member of 1 shared drive: Sales" in result.stdout
-    given = daemon.client.get("/v1/documents/by-path", source="gdrive", repository="by-hand", path="Sales/x.txt")
-    assert given.json["content"] == "x"
-
-
 def test_a_clock_that_is_wrong_is_corrected_by_the_servers(drive, source):
     drive.text("x.txt", "x")
     drive.skew = 7200
