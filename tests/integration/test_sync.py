@@ -139,7 +139,9 @@ def test_the_interval_starts_syncs(daemon, client, tmp_path):
     wait_for(lambda: paths(client, "interval") == ["a.txt"], "the first sync")
     (tmp_path / "b.txt").write_text("two")
     wait_for(lambda: paths(client, "interval") == ["a.txt", "b.txt"], "the second sync")
-    assert client.delete("/v1/sources", source="local", repository="interval").status == 200
+    # It is refused while a sync is under way, and one begins every second.
+    wait_for(lambda: client.delete("/v1/sources", source="local", repository="interval").status == 200,
+             "a moment between two syncs")
     wait_for(lambda: client.status()["syncs"] == {"queued": 0, "running": 0}, "the last sync to end")
 
 
