@@ -126,27 +126,46 @@ static void count_missing(struct passages *passages)
     for (size_t i = 0; i < passages->text_count; i++) passages->missing += !passages->found[i];
 }
 
+/* Those that a server is known not to take count as found, and have no embedding. */
+static int find_texts(struct pipeline *pipeline, const uint8_t *hashes, size_t count,
+                      float *vectors, bool *found, bool *refused, struct error *err)
+{
+    const char *model = embedder_model(pipeline->embedder);
+    if (vault_reuse_embeddings(pipeline->pool, model, hashes, count, vectors, found, err) != 0)
+        return -1;
+    if (!embedder_asks(pipeline->embedder)) return 0;
+    if (vault_find_rejected(pipeline->pool, model, hashes, count, refused, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (found[i]) refused[i] = false;
+        found[i] = found[i] || refused[i];
+    }
+    return 0;
+}
+
 static int find_together(struct passages *const *list, size_t count, size_t total,
                          struct pipeline *pipeline, struct error *err)
 {
     uint8_t *hashes = malloc(total * SHA256_SIZE + 1);
     bool *found = calloc(total + 1, sizeof(*found));
+    bool *refused = calloc(total + 1, sizeof(*refused));
     float *vectors = malloc((total * EMBEDDING_DIM + 1) * sizeof(*vectors));
-    int status = hashes != NULL && found != NULL && vectors != NULL ? 0 : out_of_memory(err);
+    int status = hashes != NULL && found != NULL && refused != NULL && vectors != NULL
+                     ? 0
+                     : out_of_memory(err);
     size_t at = 0;
     for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count)
         memcpy(hashes + at * SHA256_SIZE, list[i]->hashes, list[i]->text_count * SHA256_SIZE);
-    if (status == 0)
-        status = vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder), hashes,
-                                        total, vectors, found, err);
+    if (status == 0) status = find_texts(pipeline, hashes, total, vectors, found, refused, err);
     at = 0;
     for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count) {
         memcpy(list[i]->found, found + at, list[i]->text_count * sizeof(*found));
+        memcpy(list[i]->refused, refused + at, list[i]->text_count * sizeof(*refused));
         memcpy(list[i]->embeddings, vectors + at * EMBEDDING_DIM,
                list[i]->text_count * EMBEDDING_DIM * sizeof(*vectors));
     }
     free(hashes);
     free(found);
+    free(refused);
     free(vectors);
     return status;
 }
@@ -159,11 +178,10 @@ int passages_find(struct passages *const *list, size_t count, struct pipeline *p
         if (make_room(list[i], err) != 0) return -1;
         total += list[i]->text_count;
     }
-    const int status =
-        count == 1 ? vault_reuse_embeddings(pipeline->pool, embedder_model(pipeline->embedder),
-                                            list[0]->hashes, total, list[0]->embeddings,
-                                            list[0]->found, err)
-                   : find_together(list, count, total, pipeline, err);
+    const int status = count == 1
+                           ? find_texts(pipeline, list[0]->hashes, total, list[0]->embeddings,
+                                        list[0]->found, list[0]->refused, err)
+                           : find_together(list, count, total, pipeline, err);
     if (status != 0) return -1;
     for (size_t i = 0; i < count; i++) count_missing(list[i]);
     return 0;
@@ -255,18 +273,26 @@ static int embed_missing(struct passages *const *list, size_t count, size_t miss
     return status;
 }
 
-/* Gives the chunks their embeddings, and lets those go that have none. */
-static void keep_embedded(struct passages *passages)
+/* Gives the chunks their embeddings; those that have none are put aside. */
+static int keep_embedded(struct passages *passages, struct error *err)
 {
     size_t kept = 0;
+    size_t rejected = 0;
+    for (size_t i = 0; i < passages->count; i++)
+        rejected += passages->refused[passages->text_of[i]];
+    if (rejected > 0 && (passages->rejects = calloc(rejected, sizeof(*passages->rejects))) == NULL)
+        return out_of_memory(err);
     for (size_t i = 0; i < passages->count; i++) {
         const size_t text = passages->text_of[i];
-        if (passages->refused[text]) continue;
+        if (passages->refused[text]) {
+            passages->rejects[passages->rejected++] = passages->chunks[i];
+            continue;
+        }
         passages->chunks[kept] = passages->chunks[i];
         passages->chunks[kept++].embedding = passages->embeddings + text * EMBEDDING_DIM;
     }
-    passages->rejected = passages->count - kept;
     passages->count = kept;
+    return 0;
 }
 
 int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
@@ -278,7 +304,8 @@ int passages_embed(struct passages *const *list, size_t count, struct embedder *
         list[i]->embedded = 0; /* also after a call that failed half way */
     }
     if (missing > 0 && embed_missing(list, count, missing, embedder, how, err) != 0) return -1;
-    for (size_t i = 0; i < count; i++) keep_embedded(list[i]);
+    for (size_t i = 0; i < count; i++)
+        if (keep_embedded(list[i], err) != 0) return -1;
     return 0;
 }
 
@@ -291,5 +318,6 @@ void passages_free(struct passages *passages)
     free(passages->embeddings);
     free(passages->refused);
     free(passages->found);
+    free(passages->rejects);
     *passages = (struct passages){0};
 }

@@ -19,11 +19,12 @@ struct passages {
     float *embeddings;
     size_t text_count;
 
-    bool *found;     /* for each text, whether the vault has an embedding of it */
-    size_t missing;  /* texts that were not found, once passages_find has looked */
-    bool *refused;   /* for each text */
-    size_t embedded; /* texts that the provider has embedded */
-    size_t rejected; /* chunks whose text it refused; they are no longer among the chunks */
+    bool *found;                 /* for each text, whether the vault has an embedding of it */
+    size_t missing;              /* texts that were not found, once passages_find has looked */
+    bool *refused;               /* for each text */
+    size_t embedded;             /* texts that the provider has embedded */
+    struct chunk_write *rejects; /* chunks whose text it refuses; no longer among the chunks */
+    size_t rejected;
 };
 
 /* All of these begin with {0}, need passages_free() also after a failure, and keep the content. */
@@ -40,8 +41,8 @@ int passages_find(struct passages *const *list, size_t count, struct pipeline *p
                   struct error *err);
 
 /* Gets the embeddings that passages_find has not found, of several documents in one call, and each
- * text once. A chunk whose text the provider refuses goes. `how` says who waits: stop, waiting and
- * arg of it. Where it fails nothing has changed. */
+ * text once. A chunk whose text the provider refuses is put aside. `how` says who waits: stop,
+ * waiting and arg of it. Where it fails nothing has changed. */
 int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
                    const struct embed_call *how, struct error *err);
 

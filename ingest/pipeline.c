@@ -186,6 +186,8 @@ int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_
         .model = embedder_model(pipeline->embedder),
         .chunks = passages->chunks,
         .chunk_count = passages->count,
+        .rejected = passages->rejects,
+        .rejected_count = passages->rejected,
     };
     if (vault_put_document(pipeline->pool, &write, result, err) != 0) return -1;
     if (pipeline->listener.written != NULL)

@@ -52,6 +52,8 @@ struct document_write {
     const char *model;    /* the embedding model of the chunks */
     struct chunk_write *chunks;
     size_t chunk_count;
+    const struct chunk_write *rejected; /* that the model does not take: range and hash of each */
+    size_t rejected_count;
 };
 
 struct write_result {
@@ -128,7 +130,7 @@ int vault_page_embeddings(struct pool *pool, const char *model, int32_t after, s
 
 /* Calls `each` for every document of a repository with the sha it was written with and whether all
  * of its chunks are embedded by `model` (those that say nothing of their model count as its own; a
- * document without any is not). The strings live for the call, during which a connection is leased.
+ * document without any is not, unless the model takes none of it). The strings live for the call, during which a connection is leased.
  * Stops early, with -1 and ERR_CANCELLED, when each returns nonzero. */
 typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, const char *sha,
                                 bool current);
@@ -139,6 +141,10 @@ int vault_list_versions(struct pool *pool, const char *source, const char *repos
  * one by this model, copies it to embeddings + i * EMBEDDING_DIM and sets found[i]. */
 int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *hashes,
                            size_t count, float *embeddings, bool *found, struct error *err);
+
+/* Sets rejected[i] for each hash of a text that the model was found not to take. */
+int vault_find_rejected(struct pool *pool, const char *model, const uint8_t *hashes, size_t count,
+                        bool *rejected, struct error *err);
 
 /* ---- For the mirror ---- */
 

@@ -8,10 +8,12 @@
 /* ---- Versions ---- */
 
 /* An embedding that says nothing of its model counts as the asking model's own, as it does for the
- * mirror. A document without any embedding is not current. */
+ * mirror. A document without any embedding is current only where the model takes none of it. */
 static const char versions[] =
     "SELECT d.\"id\", d.\"path\", d.\"sha\","
-    " bool_and(e.\"id\" IS NOT NULL AND coalesce(c.\"model\", $3) = $3)"
+    " bool_and(CASE WHEN e.\"id\" IS NULL THEN EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
+    " WHERE r.\"documentId\" = d.\"id\" AND r.\"model\" = $3)"
+    " ELSE coalesce(c.\"model\", $3) = $3 END)"
     " FROM vault.\"VaultDocument\" d"
     " LEFT JOIN vault.\"VaultEmbedding\" e ON e.\"documentId\" = d.\"id\""
     " LEFT JOIN tekupdb.\"Chunk\" c"
@@ -115,6 +117,42 @@ int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *
                         count - at < BATCH ? count - at : BATCH, embeddings + at * EMBEDDING_DIM,
                         found + at, err);
     pool_release(pool, conn);
+    return rc;
+}
+
+/* ---- Texts that a model does not take ---- */
+
+int vault_find_rejected(struct pool *pool, const char *model, const uint8_t *hashes, size_t count,
+                        bool *rejected, struct error *err)
+{
+    struct buffer list = {0};
+    struct sql sql = {0};
+    memset(rejected, 0, count * sizeof(*rejected));
+    sql_put_array(&list, SQL_BYTEA, count);
+    for (size_t i = 0; i < count; i++) {
+        sql_put_int4(&list, SHA256_SIZE);
+        buffer_append(&list, hashes + i * SHA256_SIZE, SHA256_SIZE);
+    }
+    sql_text(&sql, model);
+    sql_bytes(&sql, SQL_BYTEA_ARRAY, list.data, list.length);
+    PGconn *conn = list.failed ? NULL : pool_lease(pool, POOL_WAIT_MS, err);
+    if (list.failed) error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    PGresult *rows =
+        conn != NULL
+            ? sql_execute(conn,
+                          "SELECT u.place FROM unnest($2) WITH ORDINALITY AS u (hash, place)"
+                          " WHERE EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
+                          " WHERE r.\"model\" = $1 AND r.\"contentHash\" = u.hash)",
+                          &sql, err)
+            : NULL;
+    for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
+        const int64_t place = sql_get_int8(rows, row, 0) - 1;
+        if (place >= 0 && (size_t)place < count) rejected[place] = true;
+    }
+    const int rc = rows != NULL ? 0 : -1;
+    PQclear(rows);
+    if (conn != NULL) pool_release(pool, conn);
+    buffer_free(&list);
     return rc;
 }
 

@@ -76,7 +76,9 @@ static int check_write(const struct document_write *write, struct error *err)
     if (write->metadata != NULL &&
         check_text("metadata", write->metadata, strlen(write->metadata), err) != 0)
         return -1;
-    if (write->chunk_count > 0 && check_name("model", write->model, err) != 0) return -1;
+    if (write->chunk_count + write->rejected_count > 0 &&
+        check_name("model", write->model, err) != 0)
+        return -1;
     for (size_t i = 0; i < write->chunk_count; i++)
         if (check_chunk(write, i, err) != 0) return -1;
     return 0;
@@ -185,7 +187,8 @@ static int remove_old(PGconn *conn, const struct document_write *write, struct w
 {
     static const char statement[] =
         "WITH chunks AS (DELETE FROM tekupdb.\"Chunk\""
-        " WHERE \"documentId\" = $1 OR \"embeddingId\" = ANY($2))"
+        " WHERE \"documentId\" = $1 OR \"embeddingId\" = ANY($2)),"
+        " rejected AS (DELETE FROM tekupdb.\"RejectedChunk\" WHERE \"documentId\" = $1)"
         " DELETE FROM vault.\"VaultEmbedding\" WHERE \"documentId\" = $1 RETURNING \"id\"";
     struct buffer ids = {0};
     sql_put_array(&ids, SQL_INT4, write->chunk_count);
@@ -255,6 +258,29 @@ static int copy_chunks(PGconn *conn, const struct document_write *write, const c
     return copy_in_end(&copy, rc != 0, err);
 }
 
+/* There are few of them, if any. */
+static int put_rejected(PGconn *conn, const struct document_write *write, const char *document_id,
+                        struct error *err)
+{
+    for (size_t i = 0; i < write->rejected_count; i++) {
+        const struct chunk_write *chunk = &write->rejected[i];
+        struct sql sql = {0};
+        sql_text(&sql, document_id);
+        sql_int4(&sql, (int32_t)chunk->start);
+        sql_int4(&sql, (int32_t)chunk->end);
+        sql_bytes(&sql, SQL_BYTEA, chunk->hash, SHA256_SIZE);
+        sql_text(&sql, write->model);
+        PGresult *result = sql_execute(conn,
+                                       "INSERT INTO tekupdb.\"RejectedChunk\" (\"documentId\","
+                                       " \"startByte\", \"endByte\", \"contentHash\", \"model\")"
+                                       " VALUES ($1, $2, $3, $4, $5)",
+                                       &sql, err);
+        if (result == NULL) return -1;
+        PQclear(result);
+    }
+    return 0;
+}
+
 static int put_once(struct pool *pool, PGconn *conn, struct document_write *write,
                     struct write_result *result, struct error *err)
 {
@@ -267,6 +293,7 @@ static int put_once(struct pool *pool, PGconn *conn, struct document_write *writ
         if (copy_embeddings(conn, write, result->document_id, form, err) != 0) return -1;
         if (copy_chunks(conn, write, result->document_id, err) != 0) return -1;
     }
+    if (put_rejected(conn, write, result->document_id, err) != 0) return -1;
     return sql_commit(conn, err);
 }
 
@@ -317,12 +344,13 @@ static int delete_locked(PGconn *conn, const struct buffer *ids, struct write_re
     static const char *const statements[] = {
         "DELETE FROM vault.\"VaultEmbedding\" WHERE \"documentId\" = ANY($1) RETURNING \"id\"",
         "DELETE FROM tekupdb.\"Chunk\" WHERE \"documentId\" = ANY($1)",
+        "DELETE FROM tekupdb.\"RejectedChunk\" WHERE \"documentId\" = ANY($1)",
         "DELETE FROM vault.\"VaultDocument\" WHERE \"id\" = ANY($1)",
     };
     enum { TEXT_ARRAY = 1009 };
     struct sql sql = {0};
     sql_bytes(&sql, TEXT_ARRAY, ids->data, ids->length);
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++) {
         PGresult *rows = sql_execute(conn, statements[i], &sql, err);
         if (rows == NULL) return -1;
         const int rc = i == 0 ? copy_ids(rows, result, err) : 0;

@@ -146,6 +146,27 @@ def test_a_chunk_that_the_server_refuses_is_skipped(make, openai, tmp_path):
     assert daemon.client.search(query=files["3.md"], limit=1)[0]["path"] == "3.md"
 
 
+def test_what_is_refused_is_not_asked_for_again(make, openai, tmp_path):
+    daemon = make()
+    write_files(tmp_path, {"all.md": f"Nothing of this {REFUSED} text is taken.", "fine.md": "This is taken."})
+    daemon.add_source("refused", tmp_path)
+    item = daemon.sync("refused")
+    assert item["status"] == "success" and item["last"]["rejected"] == 1 and item["documentCount"] == 2
+    assert daemon.sql('SELECT count(*) FROM tekupdb."RejectedChunk"') == [(1,)]
+    openai.forget()
+    last = daemon.sync("refused")["last"]
+    assert last["unchanged"] == 2 and last["written"] == 0
+    write_files(tmp_path, {"copy.md": f"Nothing of this {REFUSED} text is taken."})
+    assert daemon.sync("refused")["last"]["rejected"] == 1
+    assert openai.requests == []
+    write_files(tmp_path, {"all.md": "Now it can be taken."})
+    last = daemon.sync("refused")["last"]
+    assert last["written"] == last["embedded"] == 1
+    (tmp_path / "copy.md").unlink()
+    daemon.sync("refused")
+    assert daemon.sql('SELECT count(*) FROM tekupdb."RejectedChunk"') == [(0,)]
+
+
 def test_a_server_that_refuses_everything_means_no_text(make, openai):
     openai.fail(answer=error(400, "encoding_format is not supported"))
     daemon = make()
