@@ -2,6 +2,8 @@
 #include "ingest/passages.h"
 
 #include "ingest/chunk.h"
+#include "storage/base/log.h"
+#include "storage/paid.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -134,6 +136,7 @@ static int find_texts(struct pipeline *pipeline, const uint8_t *hashes, size_t c
     if (vault_reuse_embeddings(pipeline->pool, model, hashes, count, vectors, found, err) != 0)
         return -1;
     if (!embedder_asks(pipeline->embedder)) return 0;
+    if (paid_find(pipeline->pool, model, hashes, count, vectors, found, err) != 0) return -1;
     if (vault_find_rejected(pipeline->pool, model, hashes, count, refused, err) != 0) return -1;
     for (size_t i = 0; i < count; i++) {
         if (found[i]) refused[i] = false;
@@ -219,57 +222,97 @@ static size_t collect_wanted(struct passages *const *list, size_t count, struct 
     return filled;
 }
 
+/* What a call gets. */
+struct room {
+    struct embed_text *texts;
+    struct paid_text *paid;
+    float *vectors;
+    bool *refused;
+};
+
+static int make_call_room(struct room *room, size_t count, struct error *err)
+{
+    *room = (struct room){.texts = calloc(count, sizeof(*room->texts)),
+                          .paid = calloc(count, sizeof(*room->paid)),
+                          .vectors = malloc(count * EMBEDDING_DIM * sizeof(*room->vectors)),
+                          .refused = calloc(count, sizeof(*room->refused))};
+    if (room->texts != NULL && room->paid != NULL && room->vectors != NULL && room->refused != NULL)
+        return 0;
+    return out_of_memory(err);
+}
+
+static void free_call_room(struct room *room)
+{
+    free(room->texts);
+    free(room->paid);
+    free(room->vectors);
+    free(room->refused);
+}
+
+/* Until the documents are written, which takes its time where there are many texts. Where it cannot
+ * be done there is nothing lost yet. */
+static void keep_paid(const struct room *room, size_t count, struct pipeline *pipeline)
+{
+    enum { MANY = 16 };
+    struct error err = {0};
+    size_t kept = 0;
+    if (count < MANY || !embedder_asks(pipeline->embedder)) return;
+    for (size_t i = 0; i < count; i++)
+        if (!room->refused[i]) room->paid[kept++] = room->paid[i];
+    if (paid_keep(pipeline->pool, embedder_model(pipeline->embedder), room->paid, kept, &err) != 0)
+        log_debug("embedding.not_kept", "error=%s", log_quote(err.message));
+}
+
 /* Embeds the distinct texts from *at on, as many as go into a call, and gives everybody his own.
  * What another document has, too, counts as embedded for the first of them. */
-static int embed_some(const struct wanted *wanted, size_t count, size_t *at, float *vectors,
-                      struct embed_text *texts, bool *refused, struct embedder *embedder,
-                      const struct embed_call *how, struct error *err)
+static int embed_some(const struct wanted *wanted, size_t count, size_t *at, struct room *room,
+                      struct pipeline *pipeline, const struct embed_call *how, struct error *err)
 {
     size_t end = *at;
     size_t distinct = 0;
     for (; end < count; end++) {
         const bool again = end > *at && is_same(&wanted[end], &wanted[end - 1]);
         if (!again && distinct == EMBED_MOST) break;
-        if (!again) texts[distinct++] = wanted[end].passages->texts[wanted[end].text];
+        if (again) continue;
+        room->texts[distinct] = wanted[end].passages->texts[wanted[end].text];
+        room->paid[distinct] = (struct paid_text){
+            .hash = wanted[end].hash, .embedding = room->vectors + distinct * EMBEDDING_DIM};
+        distinct++;
     }
     struct embed_call call = *how;
-    call.texts = texts;
+    call.texts = room->texts;
     call.count = distinct;
-    call.out = vectors;
-    call.refused = refused;
-    if (embed_perform(embedder, &call, err) != 0) return -1;
+    call.out = room->vectors;
+    call.refused = room->refused;
+    if (embed_perform(pipeline->embedder, &call, err) != 0) return -1;
+    keep_paid(room, distinct, pipeline);
     size_t text = 0;
     for (size_t i = *at; i < end; i++) {
         const bool again = i > *at && is_same(&wanted[i], &wanted[i - 1]);
         struct passages *passages = wanted[i].passages;
         if (!again && i > *at) text++;
+        passages->refused[wanted[i].text] = room->refused[text];
+        if (room->refused[text]) continue;
         memcpy(passages->embeddings + wanted[i].text * EMBEDDING_DIM,
-               vectors + text * EMBEDDING_DIM, EMBEDDING_DIM * sizeof(*vectors));
-        passages->refused[wanted[i].text] = refused[text];
-        passages->embedded += !again && !refused[text];
+               room->vectors + text * EMBEDDING_DIM, EMBEDDING_DIM * sizeof(*room->vectors));
+        passages->embedded += !again;
     }
     *at = end;
     return 0;
 }
 
 static int embed_missing(struct passages *const *list, size_t count, size_t missing,
-                         struct embedder *embedder, const struct embed_call *how, struct error *err)
+                         struct pipeline *pipeline, const struct embed_call *how, struct error *err)
 {
-    const size_t room = missing < EMBED_MOST ? missing : EMBED_MOST;
+    struct room room;
     struct wanted *wanted = calloc(missing, sizeof(*wanted));
-    struct embed_text *texts = calloc(room, sizeof(*texts));
-    bool *refused = calloc(room, sizeof(*refused));
-    float *vectors = malloc(room * EMBEDDING_DIM * sizeof(*vectors));
-    int status = wanted != NULL && texts != NULL && refused != NULL && vectors != NULL
-                     ? 0
-                     : out_of_memory(err);
+    int status = make_call_room(&room, missing < EMBED_MOST ? missing : EMBED_MOST, err);
+    if (wanted == NULL) status = out_of_memory(err);
     const size_t filled = status == 0 ? collect_wanted(list, count, wanted) : 0;
     for (size_t at = 0; status == 0 && at < filled;)
-        status = embed_some(wanted, filled, &at, vectors, texts, refused, embedder, how, err);
+        status = embed_some(wanted, filled, &at, &room, pipeline, how, err);
     free(wanted);
-    free(texts);
-    free(refused);
-    free(vectors);
+    free_call_room(&room);
     return status;
 }
 
@@ -295,7 +338,7 @@ static int keep_embedded(struct passages *passages, struct error *err)
     return 0;
 }
 
-int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
+int passages_embed(struct passages *const *list, size_t count, struct pipeline *pipeline,
                    const struct embed_call *how, struct error *err)
 {
     size_t missing = 0;
@@ -303,7 +346,7 @@ int passages_embed(struct passages *const *list, size_t count, struct embedder *
         missing += list[i]->missing;
         list[i]->embedded = 0; /* also after a call that failed half way */
     }
-    if (missing > 0 && embed_missing(list, count, missing, embedder, how, err) != 0) return -1;
+    if (missing > 0 && embed_missing(list, count, missing, pipeline, how, err) != 0) return -1;
     for (size_t i = 0; i < count; i++)
         if (keep_embedded(list[i], err) != 0) return -1;
     return 0;

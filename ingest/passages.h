@@ -43,7 +43,7 @@ int passages_find(struct passages *const *list, size_t count, struct pipeline *p
 /* Gets the embeddings that passages_find has not found, of several documents in one call, and each
  * text once. A chunk whose text the provider refuses is put aside. `how` says who waits: stop,
  * waiting and arg of it. Where it fails nothing has changed. */
-int passages_embed(struct passages *const *list, size_t count, struct embedder *embedder,
+int passages_embed(struct passages *const *list, size_t count, struct pipeline *pipeline,
                    const struct embed_call *how, struct error *err);
 
 void passages_free(struct passages *passages);

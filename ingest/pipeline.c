@@ -162,7 +162,7 @@ int pipeline_embed(struct pipeline *pipeline, struct draft *const *drafts, size_
     size_t listed;
     struct passages **list = list_passages(drafts, count, &listed);
     if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    const int status = listed > 0 ? passages_embed(list, listed, pipeline->embedder, how, err) : 0;
+    const int status = listed > 0 ? passages_embed(list, listed, pipeline, how, err) : 0;
     free(list);
     return status;
 }

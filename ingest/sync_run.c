@@ -20,6 +20,7 @@
 #include "ingest/sync_gather.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/log.h"
+#include "storage/paid.h"
 #include "storage/sources.h"
 
 #include <stdbool.h>
@@ -601,6 +602,7 @@ int sync_run(struct sync_run *run, const char *config, struct error *err)
     if (status == 0) status = open_source(&work, work.before.source, err);
     if (status == 0) {
         status = bring_up_to_date(&work, err);
+        if (embedder_asks(pipeline->embedder)) paid_sweep(pipeline->pool, NULL);
         if (pipeline->listener.settle != NULL) pipeline->listener.settle(pipeline->listener.arg);
     }
     if (work.state != NULL) work.kind->close(work.state);

@@ -95,6 +95,27 @@ def test_requests_are_full(make, openai, tmp_path):
     assert max(openai.batches) <= 64 and len(openai.batches) <= 1.1 * -(-texts // 64), openai.batches
 
 
+def test_what_was_paid_for_survives_a_kill(make, openai, tmp_path):
+    """Killed after the server's answer and before the documents are written."""
+    daemon = make("batch = 64")
+    files = {f"{number}.md": document(f"paid {number}", 4, 900) for number in range(160)}
+    write_files(tmp_path, files)
+    daemon.add_source("paid", tmp_path)
+    lock = daemon.lock()
+    daemon.request_sync("paid")
+    daemon.wait_blocked(2)
+    paid = len(openai.inputs)
+    assert paid > 64
+    daemon.kill()
+    lock.close()
+    daemon.start()
+    daemon.wait_synced("paid")
+    item = daemon.sync("paid")
+    assert item["status"] == "success" and item["documentCount"] == len(files)
+    assert len(openai.inputs) == len(set(openai.inputs)), "nothing is paid for twice"
+    assert daemon.sql('SELECT count(*) FROM tekupdb."PaidEmbedding"') == [(0,)]
+
+
 def test_plain_numbers_and_other_orders_are_taken(make, openai):
     openai.numbers = True
     openai.spoil = lambda data: data.reverse()
