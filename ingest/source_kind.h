@@ -110,6 +110,7 @@ struct source_kind {
 
 extern const struct source_kind source_local;
 extern const struct source_kind source_github;
+extern const struct source_kind source_notion;
 extern const struct source_kind source_gdrive;
 
 /* NULL for a name that is none. */

@@ -1,0 +1,351 @@
+/* notion_pages.c: see notion_pages.h. */
+#include "ingest/notion/notion_pages.h"
+
+#include "ingest/notion/notion_properties.h"
+#include "storage/base/buffer.h"
+#include "storage/base/utf8.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_SIZE = 100, PART_MOST = 200, DEPTH_MOST = 100, RESTARTS_MOST = 3 };
+
+static int out_of_memory(struct error *err)
+{
+    return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+}
+
+char *notion_path_part(const char *title)
+{
+    struct buffer part = {0};
+    buffer_text(&part, "");
+    for (; *title != '\0'; title++) {
+        const unsigned char c = (unsigned char)*title;
+        if (c == '/')
+            buffer_text(&part, "-");
+        else if (c < 0x20 || c == 0x7f)
+            buffer_text(&part, " ");
+        else
+            buffer_append(&part, title, 1);
+    }
+    if (part.failed) {
+        buffer_free(&part);
+        return NULL;
+    }
+    char *begin = part.data;
+    size_t length = part.length;
+    while (*begin == ' ') begin++, length--;
+    if (length > PART_MOST) length = utf8_valid_prefix(begin, PART_MOST);
+    while (length > 0 && begin[length - 1] == ' ') length--;
+    char *made;
+    if (length == 0)
+        made = strdup("Untitled");
+    else if (strspn(begin, ".") >= length) /* "." and ".." are no names */
+        made = strdup("Dots");
+    else
+        made = strndup(begin, length);
+    buffer_free(&part);
+    return made;
+}
+
+/* ---- The list ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(((const struct notion_page *)a)->id, ((const struct notion_page *)b)->id);
+}
+
+static struct notion_page *find_id(const struct notion_pages *pages, const char *id)
+{
+    struct notion_page wanted;
+    if (pages->count == 0) return NULL;
+    memcpy(wanted.id, id, sizeof(wanted.id));
+    return bsearch(&wanted, pages->list, pages->count, sizeof(*pages->list), compare_ids);
+}
+
+static void free_page(struct notion_page *page)
+{
+    free(page->title);
+    free(page->path);
+    json_decref(page->about);
+}
+
+static void forget(struct notion_pages *pages)
+{
+    for (size_t i = 0; i < pages->count; i++) free_page(&pages->list[i]);
+    pages->count = 0;
+}
+
+void notion_pages_free(struct notion_pages *pages)
+{
+    forget(pages);
+    free(pages->list);
+    free(pages->by_path);
+    *pages = (struct notion_pages){0};
+}
+
+/* Where a page is: the id of a page, database, data source or block. */
+static void read_parent(const json_t *parent, struct notion_page *page)
+{
+    static const char *const kinds[] = {"page_id", "data_source_id", "database_id", "block_id"};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        const char *id = json_string_value(json_object_get(parent, kinds[i]));
+        if (id == NULL || notion_id_read(id, page->parent) != 0) continue;
+        page->parent_is_block = strcmp(kinds[i], "block_id") == 0;
+        return;
+    }
+    page->parent[0] = '\0';
+}
+
+static bool is_gone(const json_t *object)
+{
+    return json_is_true(json_object_get(object, "in_trash")) ||
+           json_is_true(json_object_get(object, "archived"));
+}
+
+static int add(struct notion_pages *pages, json_t *object, struct error *err)
+{
+    struct notion_page page = {0};
+    struct buffer title = {0};
+    const char *kind = json_string_value(json_object_get(object, "object"));
+    const char *edited = json_string_value(json_object_get(object, "last_edited_time"));
+    if (kind == NULL || is_gone(object)) return 0;
+    if (notion_id_read(json_string_value(json_object_get(object, "id")), page.id) != 0)
+        return error_set(err, ERR_UNAVAILABLE, NULL, "Notion lists something without an id");
+    page.is_database = strcmp(kind, "page") != 0;
+    snprintf(page.edited, sizeof(page.edited), "%s", edited != NULL ? edited : "");
+    /* A data source is where its database is. */
+    const json_t *above = json_object_get(object, "database_parent");
+    read_parent(above != NULL ? above : json_object_get(object, "parent"), &page);
+    notion_title(object, &title);
+    page.title = notion_path_part(title.data != NULL ? title.data : "");
+    buffer_free(&title);
+    if (page.title == NULL) return out_of_memory(err);
+    if (pages->count == pages->room) {
+        const size_t room = pages->room == 0 ? 256 : 2 * pages->room;
+        struct notion_page *grown = realloc(pages->list, room * sizeof(*grown));
+        if (grown == NULL) {
+            free(page.title);
+            return out_of_memory(err);
+        }
+        pages->list = grown;
+        pages->room = room;
+    }
+    page.about = json_incref(object);
+    pages->list[pages->count++] = page;
+    return 0;
+}
+
+/* Something edited while the pages of the listing are read moves to their front: what was there
+ * comes twice then, and nothing is missed. */
+static void drop_repeated(struct notion_pages *pages)
+{
+    size_t kept = 0;
+    if (pages->count == 0) return;
+    qsort(pages->list, pages->count, sizeof(*pages->list), compare_ids);
+    for (size_t i = 1; i < pages->count; i++) {
+        struct notion_page *last = &pages->list[kept], *page = &pages->list[i];
+        if (strcmp(last->id, page->id) != 0) {
+            pages->list[++kept] = *page;
+        } else if (strcmp(page->edited, last->edited) > 0) {
+            free_page(last);
+            *last = *page;
+        } else {
+            free_page(page);
+        }
+    }
+    pages->count = kept + 1;
+}
+
+/* One page of the listing. *cursor is replaced by that of the next, NULL at the end. */
+static int list_some(struct notion_api *api, struct notion_pages *pages, char **cursor,
+                     struct error *err)
+{
+    json_t *answer, *object;
+    size_t i;
+    json_t *body =
+        json_pack("{s:i, s:{s:s, s:s}, s:s*}", "page_size", PAGE_SIZE, "sort", "timestamp",
+                  "last_edited_time", "direction", "descending", "start_cursor", *cursor);
+    int status = body != NULL ? notion_call(api, "listing pages", "/v1/search", body, &answer, err)
+                              : out_of_memory(err);
+    json_decref(body);
+    if (status != 0) return -1;
+    const json_t *results = json_object_get(answer, "results");
+    const json_t *state = json_object_get(json_object_get(answer, "request_status"), "type");
+    if (!json_is_array(results))
+        status = error_set(err, ERR_UNAVAILABLE, NULL, "Notion's answer holds no results");
+    else if (json_is_string(state) && strcmp(json_string_value(state), "complete") != 0)
+        status = error_set(err, ERR_UNAVAILABLE, NULL,
+                           "Notion does not list everything (%s): share fewer pages with the "
+                           "integration, or use several",
+                           json_string_value(state));
+    json_array_foreach(results, i, object)
+    {
+        if (status == 0) status = add(pages, object, err);
+    }
+    free(*cursor);
+    *cursor = NULL;
+    const char *next = json_string_value(json_object_get(answer, "next_cursor"));
+    if (status == 0 && json_is_true(json_object_get(answer, "has_more")) && next != NULL &&
+        (*cursor = strdup(next)) == NULL)
+        status = out_of_memory(err);
+    json_decref(answer);
+    return status;
+}
+
+int notion_pages_list(struct notion_api *api, struct notion_pages *pages, struct error *err)
+{
+    char *cursor = NULL;
+    int restarts = 0;
+    bool more = true;
+    while (more) {
+        const bool went_on = cursor != NULL;
+        struct error own = {0};
+        const int status = list_some(api, pages, &cursor, &own);
+        more = cursor != NULL;
+        if (status == 0) continue;
+        free(cursor);
+        cursor = NULL;
+        more = own.code == ERR_INVALID && went_on && restarts++ < RESTARTS_MOST;
+        if (!more) {
+            if (err != NULL) *err = own;
+            return -1;
+        }
+        forget(pages); /* the cursor is not taken any more: from the beginning */
+    }
+    drop_repeated(pages);
+    return 0;
+}
+
+/* ---- Paths ---- */
+
+/* Finds the page or database that a block is in, which takes a call for each block between. */
+static int leave_blocks(struct notion_api *api, struct notion_page *page, struct error *err)
+{
+    for (int depth = 0; page->parent_is_block && depth < DEPTH_MOST; depth++) {
+        char path[64];
+        json_t *block;
+        struct error own = {0};
+        snprintf(path, sizeof(path), "/v1/blocks/%s", page->parent);
+        page->parent[0] = '\0';
+        page->parent_is_block = false;
+        if (notion_call(api, "a block", path, NULL, &block, &own) == 0) {
+            read_parent(json_object_get(block, "parent"), page);
+            json_decref(block);
+        } else if (own.code == ERR_UNAVAILABLE || own.code == ERR_CANCELLED) {
+            if (err != NULL) *err = own;
+            return -1;
+        } /* else it is gone, or not to be seen */
+    }
+    return 0;
+}
+
+static bool is_root(const struct notion_config *config, const char *id)
+{
+    for (size_t i = 0; i < config->root_count; i++)
+        if (strcmp(config->roots[i], id) == 0) return true;
+    return false;
+}
+
+/* Whether the page or one above it is a root. */
+static bool is_wanted(const struct notion_api *api, const struct notion_pages *pages,
+                      const struct notion_page *page)
+{
+    if (api->config->root_count == 0) return true;
+    for (int depth = 0; page != NULL && depth < DEPTH_MOST; depth++) {
+        const json_t *database =
+            json_object_get(json_object_get(page->about, "parent"), "database_id");
+        char id[NOTION_ID_SIZE];
+        if (is_root(api->config, page->id) || is_root(api->config, page->parent)) return true;
+        if (notion_id_read(json_string_value(database), id) == 0 && is_root(api->config, id))
+            return true;
+        page = page->parent[0] != '\0' ? find_id(pages, page->parent) : NULL;
+    }
+    return false;
+}
+
+/* The path by titles alone. NULL when memory ran out. */
+static char *path_of(const struct notion_pages *pages, const struct notion_page *page)
+{
+    const struct notion_page *way[DEPTH_MOST];
+    struct buffer path = {0};
+    int depth = 0;
+    for (; page != NULL && depth < DEPTH_MOST; depth++) {
+        way[depth] = page;
+        page = page->parent[0] != '\0' ? find_id(pages, page->parent) : NULL;
+    }
+    while (depth-- > 0) buffer_format(&path, "%s%s", path.length > 0 ? "/" : "", way[depth]->title);
+    if (path.length > SOURCE_PATH_MAX - 16) { /* the end tells more than the beginning */
+        char *end = strchr(path.data + path.length - (SOURCE_PATH_MAX - 16), '/');
+        char *shorter = strdup(end != NULL ? end + 1 : "Untitled");
+        buffer_free(&path);
+        return shorter;
+    }
+    return buffer_take(&path);
+}
+
+/* For compare_paths. */
+static _Thread_local const struct notion_pages *sorting;
+
+static int compare_paths(const void *a, const void *b)
+{
+    return strcmp(sorting->list[*(const size_t *)a].path, sorting->list[*(const size_t *)b].path);
+}
+
+/* Tells those apart that are called the same. */
+static int tell_apart(struct notion_pages *pages, struct error *err)
+{
+    for (size_t i = 0; i < pages->document_count;) {
+        const char *path = pages->list[pages->by_path[i]].path;
+        size_t end = i + 1;
+        while (end < pages->document_count &&
+               strcmp(pages->list[pages->by_path[end]].path, path) == 0)
+            end++;
+        for (size_t j = i; end - i > 1 && j < end; j++) {
+            struct notion_page *page = &pages->list[pages->by_path[j]];
+            char *longer;
+            if (asprintf(&longer, "%s %.8s", page->path, page->id) < 0) return out_of_memory(err);
+            free(page->path);
+            page->path = longer;
+        }
+        i = end;
+    }
+    return 0;
+}
+
+int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err)
+{
+    for (size_t i = 0; i < pages->count; i++)
+        if (leave_blocks(api, &pages->list[i], err) != 0) return -1;
+    pages->by_path = calloc(pages->count + 1, sizeof(*pages->by_path));
+    if (pages->by_path == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < pages->count; i++) {
+        struct notion_page *page = &pages->list[i];
+        if (page->is_database || !is_wanted(api, pages, page)) continue;
+        page->path = path_of(pages, page);
+        if (page->path == NULL) return out_of_memory(err);
+        pages->by_path[pages->document_count++] = i;
+    }
+    sorting = pages;
+    qsort(pages->by_path, pages->document_count, sizeof(*pages->by_path), compare_paths);
+    if (tell_apart(pages, err) != 0) return -1;
+    qsort(pages->by_path, pages->document_count, sizeof(*pages->by_path), compare_paths);
+    return 0;
+}
+
+const struct notion_page *notion_pages_find(const struct notion_pages *pages, const char *path)
+{
+    size_t low = 0, end = pages->document_count;
+    while (low < end) {
+        const size_t middle = low + (end - low) / 2;
+        const struct notion_page *page = &pages->list[pages->by_path[middle]];
+        const int order = strcmp(page->path, path);
+        if (order == 0) return page;
+        if (order < 0)
+            low = middle + 1;
+        else
+            end = middle;
+    }
+    return NULL;
+}

@@ -1,0 +1,46 @@
+/*
+ * notion_pages.h: the pages that an integration sees, and what their documents are called.
+ *
+ * A document's path is made of the titles of its parents and its own: "Handbook/First day". Rows of
+ * a database are below the database's title. Of pages that would be called the same each has the
+ * first eight digits of its id behind its title. Parents that the integration cannot see are left
+ * out of the path.
+ */
+#ifndef INGEST_NOTION_PAGES_H
+#define INGEST_NOTION_PAGES_H
+
+#include "ingest/notion/notion_api.h"
+
+struct notion_page {
+    char id[NOTION_ID_SIZE];
+    char parent[NOTION_ID_SIZE]; /* "": the workspace */
+    bool parent_is_block;        /* which has to be asked where it is */
+    bool is_database;            /* a database or data source: no document, but part of paths */
+    char *title;                 /* fit for a path */
+    char *path;                  /* NULL until notion_pages_name */
+    char edited[40];             /* last_edited_time */
+    json_t *about;               /* what search says of it */
+};
+
+/* Starts as {0}. */
+struct notion_pages {
+    struct notion_page *list; /* by id */
+    size_t count, room;
+    size_t *by_path; /* places of those that are documents, by path */
+    size_t document_count;
+};
+
+/* Asks for all of them. A listing that Notion says is not complete fails. */
+int notion_pages_list(struct notion_api *api, struct notion_pages *pages, struct error *err);
+
+/* Gives the documents their paths; of those below the roots where there are any. */
+int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err);
+
+const struct notion_page *notion_pages_find(const struct notion_pages *pages, const char *path);
+void notion_pages_free(struct notion_pages *pages);
+
+/* A title as one part of a path: without '/', control characters, and what has a meaning of its
+ * own there; at most 200 bytes. The caller frees it. Separate for tests. */
+char *notion_path_part(const char *title);
+
+#endif
