@@ -6,10 +6,13 @@
  */
 #include "ingest/sync_gather.h"
 
+#include "ingest/sync_clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES_MOST = 16 << 20 }; /* of texts that wait */
+enum { BYTES_MOST = 16 << 20 };  /* of texts that wait */
+static const double WAIT_S = 10; /* for more */
 
 struct gathered {
     size_t place, length;
@@ -169,10 +172,20 @@ static int append(struct gather *gather, const struct gathered *document, struct
         gather->documents = grown;
         gather->room = room;
     }
+    if (gather->count == 0) gather->since = sync_clock_now();
     gather->documents[gather->count++] = *document;
     gather->texts += draft_texts(document->draft);
     gather->bytes += document->length;
     return 0;
+}
+
+static void send_all(struct gather *gather)
+{
+    if (!gather->ends(gather->arg)) {
+        look_up(gather);
+        write_complete(gather);
+    }
+    while (gather->looked_up > 0 && !gather->ends(gather->arg)) send_some(gather);
 }
 
 /* The content is taken over, and stays where it is now: the draft points to its sha, too. */
@@ -218,6 +231,7 @@ void gather_add(struct gather *gather, size_t place, const char *source, const c
     while (gather->count > 0 && gather->looked_up == gather->count && !gather->ends(gather->arg) &&
            (gather->missing >= batch || gather->bytes >= BYTES_MOST))
         send_some(gather);
+    if (gather->count > 0 && sync_clock_now() >= gather->since + WAIT_S) send_all(gather);
 }
 
 void gather_move(struct gather *gather, struct gather *other)
@@ -243,10 +257,6 @@ void gather_move(struct gather *gather, struct gather *other)
 
 void gather_finish(struct gather *gather)
 {
-    if (!gather->ends(gather->arg)) {
-        look_up(gather);
-        write_complete(gather);
-    }
-    while (gather->looked_up > 0 && !gather->ends(gather->arg)) send_some(gather);
+    send_all(gather);
     gather_free(gather);
 }

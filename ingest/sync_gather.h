@@ -35,10 +35,11 @@ struct gather {
     size_t count, room;
     size_t looked_up; /* the first so many have been; `texts` counts those of the others */
     size_t texts, missing, bytes;
+    double since; /* sync_clock_now(), when the first one came that waits */
 };
 
-/* Takes the content over, and embeds and writes what there is where that is enough. The names stay
- * the caller's. */
+/* Takes the content over, and embeds and writes what there is where that is enough, or where the
+ * first has waited for some seconds, as with a slow source. The names stay the caller's. */
 void gather_add(struct gather *gather, size_t place, const char *source, const char *repository,
                 const char *path, struct source_content *content);
 
