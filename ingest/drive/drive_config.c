@@ -1,70 +1,15 @@
 /* drive_config.c: reads the settings of a `gdrive` source and refuses what it does not know. */
 #include "ingest/drive/drive_config.h"
 
-#include "ingest/http/secret.h"
+#include "ingest/source_config.h"
 
 #include <ctype.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int out_of_memory(struct error *err)
 {
     return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-}
-
-static int read_string(const json_t *object, const char *name, char **out, struct error *err)
-{
-    char field[64];
-    snprintf(field, sizeof(field), "config.%s", name);
-    const json_t *value = json_object_get(object, name);
-    if (value == NULL) return 0;
-    const char *text = json_string_value(value);
-    if (text == NULL || text[0] == '\0')
-        return error_set(err, ERR_INVALID, field, "%s must be a string that is not empty", field);
-    for (const char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return error_set(err, ERR_INVALID, field, "%s must not have control characters", field);
-    *out = strdup(text);
-    return *out != NULL ? 0 : out_of_memory(err);
-}
-
-static int read_path(const json_t *object, const char *name, char **out, struct error *err)
-{
-    if (read_string(object, name, out, err) != 0) return -1;
-    if (*out == NULL || (*out)[0] == '/') return 0;
-    char field[64];
-    snprintf(field, sizeof(field), "config.%s", name);
-    return error_set(err, ERR_INVALID, field, "%s must be an absolute path", field);
-}
-
-static int read_env(const json_t *object, const char *name, char **out, struct error *err)
-{
-    if (read_string(object, name, out, err) != 0) return -1;
-    if (*out == NULL || secret_env_name_is_valid(*out)) return 0;
-    char field[64];
-    snprintf(field, sizeof(field), "config.%s", name);
-    return error_set(err, ERR_INVALID, field, "%s must be the name of an environment variable",
-                     field);
-}
-
-/* An http or https URL without a query; what ends it as '/' is left off. */
-static int read_url(const json_t *object, const char *name, char **out, struct error *err)
-{
-    if (read_string(object, name, out, err) != 0) return -1;
-    if (*out == NULL) return 0;
-    char field[64];
-    snprintf(field, sizeof(field), "config.%s", name);
-    const char *host = strncmp(*out, "https://", 8) == 0  ? *out + 8
-                       : strncmp(*out, "http://", 7) == 0 ? *out + 7
-                                                          : "";
-    if (host[0] == '\0' || host[0] == '/' || strpbrk(host, " ?#@") != NULL)
-        return error_set(err, ERR_INVALID, field,
-                         "%s must be a URL like https://host, without a user or a query", field);
-    size_t length = strlen(*out);
-    while ((*out)[length - 1] == '/') (*out)[--length] = '\0';
-    return 0;
 }
 
 static bool is_id(const char *text)
@@ -132,44 +77,6 @@ static int read_scope(const json_t *object, struct drive_config *out, struct err
     return 0;
 }
 
-static int read_max_bytes(const json_t *value, struct drive_config *out, struct error *err)
-{
-    out->max_bytes = DRIVE_MAX_BYTES_DEFAULT;
-    if (value == NULL) return 0;
-    if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-        json_integer_value(value) > DRIVE_MAX_BYTES_MOST)
-        return error_set(err, ERR_INVALID, "config.maxBytes",
-                         "config.maxBytes must be a whole number from 1 to %d",
-                         DRIVE_MAX_BYTES_MOST);
-    out->max_bytes = (size_t)json_integer_value(value);
-    return 0;
-}
-
-static int refuse_unknown(json_t *object, struct error *err)
-{
-    static const char *const known[] = {
-        "keyFile",         "subject",          "clientId", "clientSecretEnv", "clientSecretFile",
-        "refreshTokenEnv", "refreshTokenFile", "myDrive",  "drives",          "folders",
-        "maxBytes",        "baseUrl",          "tokenUrl"};
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value)
-    {
-        size_t i = 0;
-        while (i < sizeof(known) / sizeof(*known) && strcmp(known[i], key) != 0) i++;
-        if (i < sizeof(known) / sizeof(*known)) continue;
-        char field[64];
-        snprintf(field, sizeof(field), "config.%s", key);
-        return error_set(err, ERR_INVALID, field,
-                         "config.%s is not a setting of a gdrive source: those are keyFile, "
-                         "subject, clientId, clientSecretEnv, clientSecretFile, refreshTokenEnv, "
-                         "refreshTokenFile, myDrive, drives, folders, maxBytes, baseUrl and "
-                         "tokenUrl. Secrets are never given here",
-                         key);
-    }
-    return 0;
-}
-
 static int check_credentials(const struct drive_config *config, struct error *err)
 {
     const bool any = config->client_id != NULL || config->client_secret_env != NULL ||
@@ -199,20 +106,19 @@ static int check_credentials(const struct drive_config *config, struct error *er
     return 0;
 }
 
-static int read_object(json_t *object, struct drive_config *out, struct error *err)
+static int read_object(const json_t *object, struct drive_config *out, struct error *err)
 {
-    if (refuse_unknown(object, err) != 0 ||
-        read_path(object, "keyFile", &out->key_file, err) != 0 ||
-        read_string(object, "subject", &out->subject, err) != 0 ||
-        read_string(object, "clientId", &out->client_id, err) != 0 ||
-        read_env(object, "clientSecretEnv", &out->client_secret_env, err) != 0 ||
-        read_path(object, "clientSecretFile", &out->client_secret_file, err) != 0 ||
-        read_env(object, "refreshTokenEnv", &out->refresh_token_env, err) != 0 ||
-        read_path(object, "refreshTokenFile", &out->refresh_token_file, err) != 0 ||
-        read_url(object, "baseUrl", &out->base_url, err) != 0 ||
-        read_url(object, "tokenUrl", &out->token_url, err) != 0 ||
+    if (source_config_path(object, "keyFile", &out->key_file, err) != 0 ||
+        source_config_text(object, "subject", &out->subject, err) != 0 ||
+        source_config_text(object, "clientId", &out->client_id, err) != 0 ||
+        source_config_env(object, "clientSecretEnv", &out->client_secret_env, err) != 0 ||
+        source_config_path(object, "clientSecretFile", &out->client_secret_file, err) != 0 ||
+        source_config_env(object, "refreshTokenEnv", &out->refresh_token_env, err) != 0 ||
+        source_config_path(object, "refreshTokenFile", &out->refresh_token_file, err) != 0 ||
+        source_config_url(object, "baseUrl", &out->base_url, err) != 0 ||
+        source_config_url(object, "tokenUrl", &out->token_url, err) != 0 ||
         check_credentials(out, err) != 0 || read_scope(object, out, err) != 0 ||
-        read_max_bytes(json_object_get(object, "maxBytes"), out, err) != 0)
+        source_config_size(object, "maxBytes", DRIVE_MAX_BYTES_MOST, &out->max_bytes, err) != 0)
         return -1;
     if (out->base_url == NULL && (out->base_url = strdup(DRIVE_BASE_URL)) == NULL)
         return out_of_memory(err);
@@ -221,17 +127,16 @@ static int read_object(json_t *object, struct drive_config *out, struct error *e
 
 int drive_config_read(const char *config, struct drive_config *out, struct error *err)
 {
-    json_error_t fault;
-    *out = (struct drive_config){0};
-    if (config == NULL || config[0] == '\0') config = "{}";
-    json_t *object = json_loads(config, JSON_REJECT_DUPLICATES, &fault);
-    if (object == NULL)
-        return error_set(err, ERR_INVALID, "config", "config is not valid JSON: %s", fault.text);
-    int result = -1;
-    if (!json_is_object(object))
-        error_set(err, ERR_INVALID, "config", "config must be an object");
-    else
-        result = read_object(object, out, err);
+    static const char *const known[] = {"keyFile",          "subject",
+                                        "clientId",         "clientSecretEnv",
+                                        "clientSecretFile", "refreshTokenEnv",
+                                        "refreshTokenFile", "myDrive",
+                                        "drives",           "folders",
+                                        "maxBytes",         "baseUrl",
+                                        "tokenUrl",         NULL};
+    *out = (struct drive_config){.max_bytes = DRIVE_MAX_BYTES_DEFAULT};
+    json_t *object = source_config_parse(config, "gdrive", known, err);
+    const int result = object != NULL ? read_object(object, out, err) : -1;
     json_decref(object);
     return result;
 }

@@ -16,11 +16,7 @@
 
 #include <stddef.h>
 
-enum {
-    LOCAL_MAX_BYTES_DEFAULT = 1 << 20,
-    LOCAL_MAX_BYTES_MOST = 16 << 20,
-    LOCAL_PATTERNS_MOST = 1000
-};
+enum { LOCAL_MAX_BYTES_DEFAULT = 1 << 20, LOCAL_MAX_BYTES_MOST = 16 << 20 };
 
 struct local_config {
     char *path;
