@@ -1,4 +1,4 @@
-"""`tekup sync` on several kinds of sources at once, with an embedding server, watched to its end."""
+"""`tekup sync` on every kind of source at once, with an embedding server, watched to its end."""
 
 import re
 
@@ -8,6 +8,8 @@ from corpus import document, write_tree
 from daemon import Daemon
 from fakes.drive import Drive
 from fakes.github import GitHub
+from fakes.notion import Notion, heading
+from fakes.notion import text as paragraph
 from fakes.openai import REFUSED, OpenAI
 from test_cli import machine, on_terminal, said
 
@@ -18,8 +20,12 @@ def plain(output):
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
-    """A Drive, a GitHub and an embedding server, which take their time."""
-    with Drive() as drive, OpenAI() as openai, GitHub(tmp_path_factory.mktemp("github")) as github:
+    """A Drive, a GitHub, a Notion and an embedding server, which take their time."""
+    with Drive() as drive, OpenAI() as openai, GitHub(tmp_path_factory.mktemp("github")) as github, \
+            Notion() as notion:
+        home = notion.page("Wiki", [heading(1, "Wiki"), paragraph("The heron nests beside the old mill.")])
+        for number in range(8):
+            notion.page(f"Page {number}", [paragraph(document(f"notion page {number}", 1, 600))], parent=home)
         github.create("acme/site").commit({
             **{f"docs/{number}.md": document(f"github page {number}", 2, 700) for number in range(25)},
             "README.md": "# Site\n\nThe zebra crossing is repainted every spring.\n", "logo.png": b"\x89PNG\0"})
@@ -30,14 +36,15 @@ def services(tmp_path_factory):
         drive.make("logo.png", "image/png", content=b"\x89PNG")
         drive.fail(lambda request: "/export" in request.path or "alt=media" in request.raw, delay=0.05)
         openai.fail(delay=0.1)
-        yield drive, openai, github
+        yield drive, openai, github, notion
 
 
 @pytest.fixture(scope="module")
 def daemon(services, tmp_path_factory):
-    drive, openai, github = services
-    daemon = Daemon(config=openai.config("batch = 32") + "[sync]\nthreads = 3\n",
-                    environment={"OPENAI_API_KEY": openai.key, "TEST_GITHUB_TOKEN": github.token})
+    drive, openai, github, notion = services
+    daemon = Daemon(config=openai.config("batch = 32") + "[sync]\nthreads = 4\n",
+                    environment={"OPENAI_API_KEY": openai.key, "TEST_GITHUB_TOKEN": github.token,
+                                 "TEST_NOTION_TOKEN": notion.token})
     base = tmp_path_factory.mktemp("three")
     (base / "local").mkdir()
     write_tree(base / "local", files=30, sections=2)
@@ -50,13 +57,15 @@ def daemon(services, tmp_path_factory):
                           "--base-url", drive.url))
         said(daemon.tekup("sources", "add", "github", "acme/site", "--token-env", "TEST_GITHUB_TOKEN",
                           "--base-url", github.url))
+        said(daemon.tekup("sources", "add", "notion", "wiki", "--token-env", "TEST_NOTION_TOKEN",
+                          "--base-url", notion.url, "--config", '{"requestsPerSecond": 20}'))
         yield daemon
         daemon.stop()
     finally:
         daemon.clean_up()
 
 
-EXPECTED = {("local", "tree"): 32, ("gdrive", "handbook"): 21, ("github", "acme/site"): 26}
+EXPECTED = {("local", "tree"): 32, ("gdrive", "handbook"): 21, ("github", "acme/site"): 26, ("notion", "wiki"): 9}
 
 
 def test_watched_to_its_end(daemon, services):
@@ -80,6 +89,8 @@ def test_what_was_taken_in_is_found(daemon):
         assert items[place]["status"] == "success" and items[place]["documentCount"] == count
     hits = daemon.client.search(query="anchor of the ship Vera", limit=1)
     assert (hits[0]["source"], hits[0]["path"]) == ("gdrive", "notes.txt")
+    hits = daemon.client.search(query="heron nests beside the old mill", limit=1)
+    assert hits[0]["source"] == "notion" and hits[0]["path"].startswith("Wiki")
     hits = daemon.client.search(query="zebra crossing repainted", limit=1)
     assert (hits[0]["source"], hits[0]["path"]) == ("github", "README.md")
     hits = daemon.client.search(query="bread is baked from flour", limit=1)
@@ -87,7 +98,7 @@ def test_what_was_taken_in_is_found(daemon):
 
 
 def test_again_costs_nearly_nothing(daemon, services):
-    drive, openai, github = services
+    drive, openai, github, notion = services
     for service in services:
         service.forget()
     openai.inputs.clear()
@@ -97,4 +108,5 @@ def test_again_costs_nearly_nothing(daemon, services):
     assert openai.inputs == []
     assert len(drive.requests) <= 4, drive.requests
     assert len(github.requests) <= 4, github.requests
+    assert len(notion.requests) <= 4, notion.requests
     assert drive.count("alt=media") == drive.count("/export") == 0
