@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { SETTLED_S = 120 }; /* the minute itself, and clocks that differ */
 
@@ -62,8 +63,8 @@ static int notion_check(const char *repository, const char *config, struct error
 
 /* ---- Listing ---- */
 
-/* "2026-11-28T08:00:00.000Z", with the time of the listing behind it as long as
- * the page may change unseen. */
+/* "2026-11-28T08:00:00.000Z", with the time of this listing behind it as long as the page may change
+ * unseen, so that it is another sha at the next. */
 static void sha_of(const struct notion *notion, const struct notion_page *page, char sha[80])
 {
     struct tm utc = {0};
@@ -82,7 +83,7 @@ static int notion_list(void *state, source_item_fn item, source_skip_fn skip, vo
     struct notion *notion = state;
     (void)skip;
     clock_gettime(CLOCK_REALTIME, &notion->listed);
-    if (notion_pages_list(&notion->api, &notion->pages, err) != 0 ||
+    if (notion_pages_list(&notion->api, notion->api.context->cursor, &notion->pages, err) != 0 ||
         notion_pages_name(&notion->api, &notion->pages, err) != 0)
         return -1;
     for (size_t i = 0; i < notion->pages.document_count; i++) {
@@ -94,6 +95,13 @@ static int notion_list(void *state, source_item_fn item, source_skip_fn skip, vo
             return error_set(err, ERR_CANCELLED, NULL, "the listing was stopped");
     }
     return SOURCE_LISTED;
+}
+
+static int notion_cursor(void *state, char **text, struct error *err)
+{
+    const struct notion *notion = state;
+    *text = notion_pages_save(&notion->pages);
+    return *text != NULL ? 0 : out_of_memory(err);
 }
 
 /* ---- Fetching ---- */
@@ -242,5 +250,6 @@ const struct source_kind source_notion = {.name = "notion",
                                           .open = notion_open,
                                           .list = notion_list,
                                           .fetch = notion_fetch,
+                                          .cursor = notion_cursor,
                                           .test = notion_test,
                                           .close = notion_close};

@@ -158,7 +158,8 @@ int notion_call(struct notion_api *api, const char *what, const char *path, cons
     if (status != 0) return -1;
     if (response.status != 200) {
         explain(&response, what, err);
-    } else if ((*answer = json_loadb(response.body, response.length, 0, NULL)) == NULL) {
+    } else if ((*answer = json_loadb(response.body, response.length, JSON_ALLOW_NUL, NULL)) ==
+               NULL) {
         error_set(err, ERR_UNAVAILABLE, NULL, "%s: the answer is not Notion's, which is JSON",
                   what);
     }

@@ -65,7 +65,9 @@ static void put_code(struct notion_frame *frame, const json_t *content, struct b
     const char *language = text_of(content, "language");
     notion_text_plain(json_object_get(content, "rich_text"), &code);
     const char *text = code.data != NULL ? code.data : "";
-    const char *fence = strstr(text, "```") != NULL ? "~~~~" : "```";
+    char fence[64] = "```";
+    /* Longer than what the code itself holds. */
+    while (strlen(fence) + 1 < sizeof(fence) && strstr(text, fence) != NULL) strcat(fence, "`");
     part(frame, false, out);
     buffer_format(out, "%s%s%s\n%s", frame->prefix, fence,
                   strcmp(language, "plain text") == 0 ? "" : language, frame->prefix);
@@ -257,6 +259,6 @@ bool notion_block_write(const json_t *block, struct notion_frame *frame,
     }
     if (!has_children(block)) return false;
     go_inside(frame, more, inside);
-    inside->after_list = is_one_of(type, items); /* items in an item follow it closely */
+    inside->after_list = is_one_of(type, items); /* its list goes on in the one below it */
     return inside->prefix != NULL;
 }

@@ -2,8 +2,9 @@
  * notion_config.h: the settings of a `notion` source, whose repository is a name of the user's own.
  *
  *     {"tokenEnv": "NOTION_TOKEN"}           or "tokenFile": an integration's secret
- *     "roots": ["https://www.notion.so/Handbook-8f4b..."]    only these pages and databases, and
- * what is below; ids or addresses "maxBytes": 4194304                    longer pages are skipped
+ *     "roots": ["https://www.notion.so/Handbook-8f4b..."]    ids or addresses: only these pages and
+ *                                            databases, and what is below
+ *     "maxBytes": 4194304                    longer pages are skipped
  *     "requestsPerSecond": 3                 what Notion asks integrations to keep to
  *     "baseUrl": "https://api.notion.com"
  */

@@ -2,18 +2,19 @@
  * notion_page.c: walks a tree of blocks.
  *
  * The way down is kept in an array on the heap, not on the stack of the thread: a page may be as
- * deep as it likes. Blocks that are shown in several places (synced blocks) are walked in each; a
- * page within a page is not walked, so that there is no way round in circles.
+ * deep as it likes. Nothing is walked twice, a block that is shown in several places (a synced
+ * block) neither, and a page within a page not at all, so that there is no way round in circles.
  */
 #include "ingest/notion/notion_page.h"
 
 #include "ingest/notion/notion_blocks.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MOST = 10000, ID_MOST = 64 };
+enum { DEPTH_MOST = 10000, ID_MOST = 64, RESTARTS_MOST = 3 };
 
 /* The children of one block that are being written. */
 struct level {
@@ -28,6 +29,8 @@ struct way {
     struct notion_api *api;
     struct level *levels;
     size_t depth, room;
+    json_t *walked; /* ids of blocks whose children are written, or being written */
+    bool stale;     /* a cursor was not taken any more */
 };
 
 static int out_of_memory(struct error *err)
@@ -72,12 +75,23 @@ static int ask(struct way *way, struct level *level, struct error *err)
     snprintf(path, sizeof(path), "/v1/blocks/%s/children?page_size=100%s%s", level->id,
              level->cursor != NULL ? "&start_cursor=" : "",
              level->cursor != NULL ? level->cursor : "");
+    const bool first = level->cursor == NULL;
+    struct error own = {0};
     json_decref(level->answer);
     level->answer = NULL;
     level->next = 0;
     free(level->cursor);
     level->cursor = NULL;
-    if (notion_call(way->api, "the page's blocks", path, NULL, &level->answer, err) != 0) return -1;
+    if (notion_call(way->api, "the page's blocks", path, NULL, &level->answer, &own) != 0) {
+        /* Deleted meanwhile, or the copy of a block that the integration cannot see. */
+        if (own.code == ERR_NOT_FOUND && way->depth > 1) {
+            level->answer = json_pack("{s:[]}", "results");
+            return level->answer != NULL ? 0 : out_of_memory(err);
+        }
+        way->stale = own.code == ERR_INVALID && !first;
+        if (err != NULL) *err = own;
+        return -1;
+    }
     const char *next = json_string_value(json_object_get(level->answer, "next_cursor"));
     if (!json_is_array(json_object_get(level->answer, "results")))
         return error_set(err, ERR_UNAVAILABLE, NULL, "Notion's answer holds no blocks");
@@ -102,23 +116,48 @@ static int step(struct way *way, struct buffer *out, struct error *err)
     struct notion_frame inside;
     const char *id = json_string_value(json_object_get(block, "id"));
     if (!notion_block_write(block, &level->frame, &inside, out)) return 0;
-    if (id != NULL) return go_down(way, id, inside, err);
-    free(inside.prefix);
-    return 0;
+    const char *original = json_string_value(json_object_get(
+        json_object_get(json_object_get(block, "synced_block"), "synced_from"), "block_id"));
+    const char *known = original != NULL ? original : id;
+    if (id == NULL || json_object_get(way->walked, known) != NULL) {
+        free(inside.prefix);
+        return 0;
+    }
+    if (json_object_set_new(way->walked, known, json_true()) != 0) {
+        free(inside.prefix);
+        return out_of_memory(err);
+    }
+    return go_down(way, id, inside, err);
+}
+
+static int walk(struct way *way, const char *id, struct buffer *out, struct error *err)
+{
+    const struct notion_frame frame = {.prefix = strdup("")};
+    if (frame.prefix == NULL || (way->walked = json_object()) == NULL) {
+        free(frame.prefix);
+        return out_of_memory(err);
+    }
+    int status = go_down(way, id, frame, err);
+    while (status == 0 && way->depth > 0) {
+        status = step(way, out, err);
+        if (status == 0 && out->failed) status = out_of_memory(err);
+        if (status == 0 && out->length > way->api->config->max_bytes)
+            status = error_set(err, ERR_TOO_LARGE, NULL, "the page is longer than maxBytes");
+    }
+    while (way->depth > 0) go_up(way);
+    json_decref(way->walked);
+    free(way->levels);
+    return status;
 }
 
 int notion_page_read(struct notion_api *api, const char *id, struct buffer *out, struct error *err)
 {
-    struct way way = {.api = api};
-    const struct notion_frame frame = {.prefix = strdup("")};
-    int status = frame.prefix != NULL ? go_down(&way, id, frame, err) : out_of_memory(err);
-    while (status == 0 && way.depth > 0) {
-        status = step(&way, out, err);
-        if (status == 0 && out->failed) status = out_of_memory(err);
-        if (status == 0 && out->length > api->config->max_bytes)
-            status = error_set(err, ERR_TOO_LARGE, NULL, "the page is longer than maxBytes");
+    const size_t before = out->length;
+    for (int restarts = 0;; restarts++) {
+        struct way way = {.api = api};
+        const int status = walk(&way, id, out, err);
+        if (status == 0 || !way.stale || restarts == RESTARTS_MOST) return status;
+        out->length = before; /* from the beginning, since blocks may have moved meanwhile */
+        if (out->data != NULL) out->data[before] = '\0';
     }
-    while (way.depth > 0) go_up(&way);
-    free(way.levels);
-    return status;
 }

@@ -3,6 +3,7 @@
 
 #include "ingest/notion/notion_properties.h"
 #include "storage/base/buffer.h"
+#include "storage/base/digest.h"
 #include "storage/base/utf8.h"
 
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 
 enum { PAGE_SIZE = 100, PART_MOST = 200, DEPTH_MOST = 100, RESTARTS_MOST = 3 };
+/* With room for what tells equal ones apart. */
+enum { PATH_MOST = SOURCE_PATH_MAX - 64 };
 
 static int out_of_memory(struct error *err)
 {
@@ -194,7 +197,7 @@ static int list_some(struct notion_api *api, struct notion_pages *pages, char **
     return status;
 }
 
-int notion_pages_list(struct notion_api *api, struct notion_pages *pages, struct error *err)
+static int search_all(struct notion_api *api, struct notion_pages *pages, struct error *err)
 {
     char *cursor = NULL;
     int restarts = 0;
@@ -216,6 +219,91 @@ int notion_pages_list(struct notion_api *api, struct notion_pages *pages, struct
     }
     drop_repeated(pages);
     return 0;
+}
+
+/* ---- What search leaves out ---- */
+
+char *notion_pages_save(const struct notion_pages *pages)
+{
+    json_t *root = json_object();
+    for (size_t i = 0; i < pages->count; i++)
+        json_object_set_new(root, pages->list[i].id, json_boolean(pages->list[i].is_database));
+    char *text = root != NULL && json_object_size(root) == pages->count
+                     ? json_dumps(root, JSON_COMPACT)
+                     : NULL;
+    json_decref(root);
+    return text;
+}
+
+/* Adds it where it is still there, or notes in `gone` that it is not. */
+static int ask_for(struct notion_api *api, const char *id, bool is_database,
+                   struct notion_pages *pages, json_t *gone, struct error *err)
+{
+    char path[96];
+    json_t *object = NULL;
+    struct error own = {0};
+    snprintf(path, sizeof(path), "/v1/%s/%s", is_database ? "data_sources" : "pages", id);
+    int status = notion_call(api, "a page that search left out", path, NULL, &object, &own);
+    if (status == 0 && !is_gone(object)) {
+        status = add(pages, object, err);
+    } else if (status == 0 || own.code == ERR_NOT_FOUND) {
+        status = json_object_set_new(gone, id, json_true()) == 0 ? 0 : out_of_memory(err);
+    } else if (err != NULL) {
+        *err = own;
+    }
+    json_decref(object);
+    return status;
+}
+
+/* What lies below something in the trash is in there too, whatever it says of itself. */
+static void drop_below(struct notion_pages *pages, size_t from, json_t *gone)
+{
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = from; i < pages->count; i++) {
+            struct notion_page *page = &pages->list[i];
+            if (json_object_get(gone, page->parent) == NULL) continue;
+            json_object_set_new(gone, page->id, json_true());
+            free_page(page);
+            *page = pages->list[--pages->count];
+            again = true;
+            i--;
+        }
+    }
+}
+
+static int ask_for_missing(struct notion_api *api, json_t *known, struct notion_pages *pages,
+                           struct error *err)
+{
+    const char *id;
+    json_t *is_database;
+    struct notion_pages extra = {0};
+    json_t *gone = json_object();
+    int status = gone != NULL ? 0 : out_of_memory(err);
+    json_object_foreach(known, id, is_database)
+    {
+        char read[NOTION_ID_SIZE];
+        if (status != 0) break;
+        if (notion_id_read(id, read) == 0 && find_id(pages, read) == NULL)
+            status = ask_for(api, read, json_is_true(is_database), &extra, gone, err);
+    }
+    if (status == 0) drop_below(&extra, 0, gone);
+    for (size_t i = 0; status == 0 && i < extra.count; i++)
+        status = add(pages, extra.list[i].about, err);
+    if (status == 0) drop_repeated(pages);
+    notion_pages_free(&extra);
+    json_decref(gone);
+    return status;
+}
+
+int notion_pages_list(struct notion_api *api, const char *cursor, struct notion_pages *pages,
+                      struct error *err)
+{
+    if (search_all(api, pages, err) != 0) return -1;
+    json_t *known = cursor != NULL ? json_loads(cursor, 0, NULL) : NULL;
+    const int status = ask_for_missing(api, known, pages, err);
+    json_decref(known);
+    return status;
 }
 
 /* ---- Paths ---- */
@@ -276,8 +364,8 @@ static char *path_of(const struct notion_pages *pages, const struct notion_page 
         page = page->parent[0] != '\0' ? find_id(pages, page->parent) : NULL;
     }
     while (depth-- > 0) buffer_format(&path, "%s%s", path.length > 0 ? "/" : "", way[depth]->title);
-    if (path.length > SOURCE_PATH_MAX - 16) { /* the end tells more than the beginning */
-        char *end = strchr(path.data + path.length - (SOURCE_PATH_MAX - 16), '/');
+    if (path.length > PATH_MOST) { /* the end tells more than the beginning */
+        char *end = strchr(path.data + path.length - PATH_MOST, '/');
         char *shorter = strdup(end != NULL ? end + 1 : "Untitled");
         buffer_free(&path);
         return shorter;
@@ -288,28 +376,64 @@ static char *path_of(const struct notion_pages *pages, const struct notion_page 
 /* For compare_paths. */
 static _Thread_local const struct notion_pages *sorting;
 
-static int compare_paths(const void *a, const void *b)
+static const char *created(const struct notion_page *page)
 {
-    return strcmp(sorting->list[*(const size_t *)a].path, sorting->list[*(const size_t *)b].path);
+    const char *time = json_string_value(json_object_get(page->about, "created_time"));
+    return time != NULL ? time : "";
 }
 
-/* Tells those apart that are called the same. */
+/* By path, and of one path by age. */
+static int compare_paths(const void *x, const void *y)
+{
+    const struct notion_page *a = &sorting->list[*(const size_t *)x];
+    const struct notion_page *b = &sorting->list[*(const size_t *)y];
+    int order = strcmp(a->path, b->path);
+    if (order == 0) order = strcmp(created(a), created(b));
+    return order != 0 ? order : strcmp(a->id, b->id);
+}
+
+static void sort_paths(struct notion_pages *pages)
+{
+    sorting = pages;
+    if (pages->document_count > 1)
+        qsort(pages->by_path, pages->document_count, sizeof(*pages->by_path), compare_paths);
+}
+
+/* "Plan" becomes "Plan (1f2e3d4c)"; with the whole id where that is somebody's title already. */
+static char *marked(const struct notion_page *page, int round)
+{
+    uint8_t hash[SHA256_SIZE];
+    struct buffer path = {0};
+    digest_sha256(page->id, strlen(page->id), hash);
+    if (round == 0)
+        buffer_format(&path, "%s (%02x%02x%02x%02x)", page->path, hash[0], hash[1], hash[2],
+                      hash[3]);
+    else
+        buffer_format(&path, "%s (%s)", page->path, page->id);
+    return buffer_take(&path);
+}
+
+/* Tells those apart that are called the same. Marks may meet titles that look like them, so it is
+ * looked again until nothing does. */
 static int tell_apart(struct notion_pages *pages, struct error *err)
 {
-    for (size_t i = 0; i < pages->document_count;) {
-        const char *path = pages->list[pages->by_path[i]].path;
-        size_t end = i + 1;
-        while (end < pages->document_count &&
-               strcmp(pages->list[pages->by_path[end]].path, path) == 0)
-            end++;
-        for (size_t j = i; end - i > 1 && j < end; j++) {
-            struct notion_page *page = &pages->list[pages->by_path[j]];
-            char *longer;
-            if (asprintf(&longer, "%s %.8s", page->path, page->id) < 0) return out_of_memory(err);
+    bool again = true;
+    for (int round = 0; again; round++) {
+        again = false;
+        sort_paths(pages);
+        const char *kept = NULL;
+        for (size_t i = 0; i < pages->document_count; i++) {
+            struct notion_page *page = &pages->list[pages->by_path[i]];
+            if (kept == NULL || strcmp(kept, page->path) != 0) {
+                kept = page->path;
+                continue;
+            }
+            char *longer = marked(page, round);
+            if (longer == NULL) return out_of_memory(err);
             free(page->path);
             page->path = longer;
+            again = true;
         }
-        i = end;
     }
     return 0;
 }
@@ -327,11 +451,7 @@ int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct
         if (page->path == NULL) return out_of_memory(err);
         pages->by_path[pages->document_count++] = i;
     }
-    sorting = pages;
-    qsort(pages->by_path, pages->document_count, sizeof(*pages->by_path), compare_paths);
-    if (tell_apart(pages, err) != 0) return -1;
-    qsort(pages->by_path, pages->document_count, sizeof(*pages->by_path), compare_paths);
-    return 0;
+    return tell_apart(pages, err);
 }
 
 const struct notion_page *notion_pages_find(const struct notion_pages *pages, const char *path)

@@ -2,9 +2,9 @@
  * notion_pages.h: the pages that an integration sees, and what their documents are called.
  *
  * A document's path is made of the titles of its parents and its own: "Handbook/First day". Rows of
- * a database are below the database's title. Of pages that would be called the same each has the
- * first eight digits of its id behind its title. Parents that the integration cannot see are left
- * out of the path.
+ * a database are below the database's title. Of pages that would be called the same the oldest is,
+ * and each other has eight digits of the hash of its id behind its title (the ids themselves begin
+ * alike). Parents that the integration cannot see are left out of the path.
  */
 #ifndef INGEST_NOTION_PAGES_H
 #define INGEST_NOTION_PAGES_H
@@ -30,8 +30,14 @@ struct notion_pages {
     size_t document_count;
 };
 
-/* Asks for all of them. A listing that Notion says is not complete fails. */
-int notion_pages_list(struct notion_api *api, struct notion_pages *pages, struct error *err);
+/* Asks for all of them. A listing that Notion says is not complete fails. Since search may leave
+ * out for a while what is there, what `cursor` (of notion_pages_save, or NULL) holds and search
+ * does not is asked for by itself. */
+int notion_pages_list(struct notion_api *api, const char *cursor, struct notion_pages *pages,
+                      struct error *err);
+
+/* The ids of all, for the next listing. The caller frees it. NULL when memory ran out. */
+char *notion_pages_save(const struct notion_pages *pages);
 
 /* Gives the documents their paths; of those below the roots where there are any. */
 int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err);

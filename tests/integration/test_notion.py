@@ -1,12 +1,12 @@
 """The notion source: pages become documents and stay the same as them, with few calls."""
 
 import datetime
-import time
+import random
 
 import pytest
 
 from daemon import wait_for
-from fakes.notion import Notion, block, heading, item, rich, text
+from fakes.notion import Notion, block, copy_of, heading, item, rich, text
 from fakes.service import answer
 
 
@@ -77,7 +77,8 @@ def test_pages_and_their_paths(start, notion):
     twins = sorted(path for path in contents if "Twins" in path)
     assert set(contents) == {"Handbook", "Handbook/First day", "Handbook/Teams/Night shift", "Handbook/In a column",
                              "A-B ..", "Untitled", "Below a secret", *twins}
-    assert len(twins) == 2 and twins[0].startswith("Handbook/Twins ") and len(twins[0]) == len("Handbook/Twins 12345678")
+    assert twins[0] == "Handbook/Twins" and contents[twins[0]].endswith("one\n")
+    assert len(twins) == 2 and len(twins[1]) == len("Handbook/Twins (12345678)")
     assert contents["Handbook/First day"] == "# First day\n\n## Morning\n\nCoffee.\n"
     row = source.documents()["Handbook/Teams/Night shift"]["metadata"]
     assert row["properties"] == {"Lead": ["Ann"], "Size": 7, "Tags": ["a", "b"], "When": {"start": "2026-01-02"},
@@ -157,20 +158,65 @@ def test_deep_long_and_many(start, notion):
         deepest = item(f"level {level}", [deepest])
     notion.page("Deep", [deepest])
     notion.page("Long", [text(f"paragraph number {number}") for number in range(1050)])
-    for number in range(230):
+    for number in range(130):
         notion.page(f"Page {number:03}", [text(f"text of {number}")])
     source = Source(start(), notion)
     source.sync()
     contents = source.contents()
-    assert len(contents) == 232
+    assert len(contents) == 132
     assert "the very bottom" in contents["Deep"]
     assert contents["Long"].count("paragraph number") == 1050
-    assert notion.count("/v1/search") == 3
+    assert notion.count("/v1/search") == 2
     last = source.sync()["last"]
-    assert len(notion.requests) == 3 and last["unchanged"] == 232
+    assert len(notion.requests) == 2 and last["unchanged"] == 132
     small = Source(source.daemon, notion, "small", maxBytes=5000)
     assert small.sync()["last"]["skipped"]["too_large"] == 2
-    assert len(small.contents()) == 230
+    assert len(small.contents()) == 130
+
+
+def test_titles(start, notion):
+    for title in ("a/b", "..", ".", "line\nend \x01\x7f", "x" * 3000, "ä" * 300, "same", "same", "same", "😀", " spaces ",
+                  "a\u2028b\u202e", '"><script>'):
+        notion.page(title, [text(f"text of {title[:5]!r}")])
+    source = Source(start(), notion)
+    assert source.sync()["last"]["failed"] == 0
+    before = source.contents()
+    assert len(before) == 13, before
+    assert {"a-b", "same", "😀", "spaces", "x" * 200, "ä" * 100, '"><script>'} <= set(before), before
+    notion.page("same", [text("a fourth")])
+    source.sync()
+    after = source.contents()
+    assert {path: after[path] for path in before} == before and len(after) == 14, "the others keep their paths"
+
+
+def test_what_search_leaves_out_is_asked_for(start, notion):
+    one = notion.page("One", [text("1")])
+    base = notion.page("Base", database=True, parent=one)
+    two = notion.page("Two", [text("2")], parent=base)
+    source = Source(start(), notion)
+    source.sync()
+    one.listed = base.listed = two.listed = False
+    source.sync()
+    assert set(source.contents()) == {"One", "One/Base/Two"} and notion.count("/children") == 0
+    two.shared = False
+    source.sync()
+    assert set(source.contents()) == {"One"}
+    one.listed = base.listed = two.listed = two.shared = True
+    source.sync()
+    assert set(source.contents()) == {"One", "One/Base/Two"}
+    one.trashed = True
+    source.sync()
+    assert source.contents() == {}, "what is below goes to the trash too"
+
+
+def test_synced_blocks_are_there_once(start, notion):
+    origin = "22222222-2222-4222-8222-222222222222"
+    notion.page("Synced", [block("synced_block", [text("shared"), copy_of(origin)], id=origin, synced_from=None),
+                           copy_of(origin), text("end")])
+    notion.page("Elsewhere", [copy_of(origin)])
+    source = Source(start(), notion)
+    source.sync()
+    assert source.contents() == {"Synced": "# Synced\n\nshared\n\nend\n", "Elsewhere": "# Elsewhere\n\nshared\n"}
 
 
 def test_a_page_that_was_just_edited_is_read_again(start, notion):
@@ -257,7 +303,10 @@ def test_the_pace_is_kept(start, notion):
 
 
 def test_a_cursor_that_expires_and_a_list_that_moves(start, notion):
-    pages = [notion.page(f"Page {number:03}", [text(f"text {number}")]) for number in range(150)]
+    pages = [notion.page(f"Page {number:03}", [text(f"text {number}")]) for number in range(109)]
+    pages.append(notion.page("Long", [text(f"line {number}") for number in range(150)]))
+    notion.fail(lambda request: "start_cursor" in request.query, times=1,
+                answer=notion.error(400, "validation_error", "The start_cursor provided is invalid"))
     source = Source(start(), notion)
     expired = []
 
@@ -269,7 +318,7 @@ def test_a_cursor_that_expires_and_a_list_that_moves(start, notion):
 
     notion.fail(expire)
     source.sync()
-    assert len(source.contents()) == 150
+    assert len(source.contents()) == 110 and source.contents()["Long"].count("line ") == 150
     notion.mend()
     moved = []
 
@@ -284,23 +333,31 @@ def test_a_cursor_that_expires_and_a_list_that_moves(start, notion):
     notion.mend()
     source.sync()
     assert "edited while" in source.contents()["Page 000"]
-    assert len(source.contents()) == 150
+    assert len(source.contents()) == 110
 
 
-def test_killed_in_the_middle_it_ends_the_same(start, notion):
-    for number in range(120):
-        notion.page(f"Page {number:03}", [text(f"text {number} " * 20)])
+def test_killed_at_random_and_run_again(start, notion):
+    for number in range(40):
+        notion.page(f"Page {number:02}", [text(f"text {number} " * 20)])
     daemon = start()
     source = Source(daemon, notion)
-    notion.fail(delay=0.01)
-    for count in (10, 60):
+    notion.fail(delay=0.004)
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(20):
+        notion.forget()
+        calls = chance.randrange(1, 12)
         daemon.request_sync("wiki", "notion")
-        wait_for(lambda: len(daemon.client.documents()) >= count, "documents")
+        wait_for(lambda: notion.requests, "the sync to begin")
+        wait_for(lambda: len(notion.requests) >= calls or daemon.sync_item("wiki", "notion")["progress"] is None, "calls")
         daemon.kill()
         daemon.start()
     notion.mend()
     source.sync()
-    assert source.contents() == {f"Page {n:03}": f"# Page {n:03}\n\n{'text %d ' % n * 20}\n" for n in range(120)}
+    assert source.contents() == {f"Page {n:02}": f"# Page {n:02}\n\n{'text %d ' % n * 20}\n" for n in range(40)}
+    source.sync()
+    assert [request.path for request in notion.requests] == ["/v1/search"]
 
 
 @pytest.mark.parametrize("config, field", [

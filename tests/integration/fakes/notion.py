@@ -21,8 +21,13 @@ def rich(content, href=None, **annotations):
             "plain_text": content, "href": href}
 
 
-def block(kind, children=(), **content):
-    return {"type": kind, "content": content, "children": list(children)}
+def block(kind, children=(), id=None, **content):
+    return {"type": kind, "content": content, "children": list(children), "id": id}
+
+
+def copy_of(identity):
+    """Shows what is in another synced block."""
+    return block("synced_block", synced_from={"type": "block_id", "block_id": identity})
 
 
 def text(content, children=(), **annotations):
@@ -39,10 +44,12 @@ def item(content, children=(), kind="bulleted_list_item", **more):
 
 class Page:
     def __init__(self, title, blocks, parent, properties, database):
-        self.id = str(uuid.uuid4())
+        # Ids that are made on one day begin alike.
+        self.id = "2a1104cd-477e-80" + str(uuid.uuid4())[16:]
         self.title, self.parent, self.properties = title, parent, properties or {}
         self.database, self.trashed, self.shared = database, False, True
-        self.edited = None
+        self.listed = True  # whether search knows of it
+        self.created = self.edited = None
         self.blocks = blocks
 
 
@@ -69,6 +76,7 @@ class Notion(Service):
         with self.lock:
             self.pages[page.id] = page
             self.write(page, blocks)
+            page.created = page.edited
         return page
 
     def write(self, page, blocks):
@@ -79,8 +87,8 @@ class Notion(Service):
     def register(self, blocks, parent):
         made = []
         for source in blocks:
-            own = {"object": "block", "id": str(uuid.uuid4()), "parent": parent, "type": source["type"],
-                   source["type"]: source["content"], "has_children": bool(source["children"])}
+            own = {"object": "block", "id": source["id"] or str(uuid.uuid4()), "parent": parent, "type": source["type"],
+                   source["type"]: source["content"], "has_children": bool(source["children"] or source["content"].get("synced_from"))}
             own_children = self.register(source["children"], {"type": "block_id", "block_id": own["id"]})
             self.blocks[own["id"]] = (own, own_children)
             made.append(own)
@@ -97,7 +105,7 @@ class Notion(Service):
         elif page.parent:
             parent = {"type": "block_id", "block_id": page.parent}
         made = {"object": "data_source" if page.database else "page", "id": page.id, "last_edited_time": page.edited,
-                "in_trash": page.trashed, "archived": page.trashed, "parent": parent,
+                "created_time": page.created, "in_trash": page.trashed, "archived": page.trashed, "parent": parent,
                 "url": f"https://www.notion.so/{page.id.replace('-', '')}"}
         if page.database:
             made["title"] = title
@@ -126,6 +134,13 @@ class Notion(Service):
                             "next_cursor": following,
                             "request_status": {"type": "incomplete" if self.incomplete else "complete"}})
 
+    def is_trashed(self, page):
+        while isinstance(page, Page):
+            if page.trashed:
+                return True
+            page = page.parent
+        return False
+
     def visible(self, identity):
         page = self.pages.get(identity) or next(
             (p for p in self.pages.values() if p.id.replace("-", "") == identity), None)
@@ -147,12 +162,12 @@ class Notion(Service):
         if parts == ["search"] and request.method == "POST":
             body = request.json
             size = min(body.get("page_size", PAGE_MOST), PAGE_MOST)
-            seen = sorted((p for p in self.pages.values() if p.shared and not p.trashed),
+            seen = sorted((p for p in self.pages.values() if p.shared and p.listed and not self.is_trashed(p)),
                           key=lambda p: p.edited, reverse=True)
             return self.paged([self.describe(p) for p in seen], size, body.get("start_cursor"))
-        if parts[0] in ("pages", "databases") and len(parts) == 2:
+        if parts[0] in ("pages", "databases", "data_sources") and len(parts) == 2:
             page = self.visible(parts[1])
-            if page and page.database == (parts[0] == "databases"):
+            if page and page.database == (parts[0] != "pages"):
                 return answer(200, self.describe(page))
         if parts[0] == "blocks":
             found = self.find(parts[1])
@@ -160,7 +175,9 @@ class Notion(Service):
                 return answer(200, found[0])
             if found and parts[2] == "children":
                 size = min(int(request.query.get("page_size", PAGE_MOST)), PAGE_MOST)
-                return self.paged(found[1], size, request.query.get("start_cursor"))
+                origin = (found[0].get("synced_block") or {}).get("synced_from")
+                children = self.blocks[origin["block_id"]][1] if origin else found[1]
+                return self.paged(children, size, request.query.get("start_cursor"))
         return self.error(404, "object_not_found", f"Could not find {request.path}. Make sure it is shared.")
 
     def find(self, identity):
