@@ -2,22 +2,26 @@
  * github.c: the `github` source.
  *
  * The git tree says what there is: path and sha of every file. At the first sync, and whenever more
- * than a few files are new, the contents come by the tarball, in one call; otherwise each new blob
- * is asked for. Where no branch has moved, which two conditional requests tell, nothing is listed.
+ * than a few files of a branch are new, changed or moved, their contents come by the tarball, in
+ * one call; otherwise each blob is asked for. Where no branch has moved, which two conditional
+ * requests tell, nothing is listed.
  */
 #include "ingest/github/github_heads.h"
 #include "ingest/github/github_spool.h"
 #include "ingest/source_kind.h"
 #include "storage/base/buffer.h"
+#include "storage/base/digest.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The tarball is taken where so many blobs are new: it costs one call of the 5,000 an hour,
- * whatever its size. */
+/* The tarball of a branch is taken where so many of its files are to be fetched: it costs one call
+ * of the 5,000 an hour, whatever its size. */
 enum { TARBALL_FROM = 25 };
+
+enum { ERROR_MOST = 64 << 10 }; /* bytes of an answer that is no content */
 
 struct github {
     struct github_config config;
@@ -81,16 +85,28 @@ static int read_branch(struct github *github, size_t i, source_skip_fn skip, voi
     return github_tree_read(&walk, head->commit, &github->files, err);
 }
 
+/* How many files of a branch are to be fetched. */
+static size_t count_missing(const struct github *github, size_t branch)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < github->files.count; i++) {
+        const struct github_file *file = &github->files.list[i];
+        count +=
+            file->branch == branch && !file->known && !github_spool_has(&github->spool, file->sha);
+    }
+    return count;
+}
+
 /* Gets the contents by tarball where that is the cheaper way. */
 static int fill_spool(struct github *github, struct error *err)
 {
-    const size_t new = github_heads_new(&github->before, &github->files);
-    if (github->before.count > 0 && new < TARBALL_FROM) return 0;
-    if (new == 0) return 0;
+    github_heads_mark(&github->before, &github->files);
     for (size_t i = 0; i < github->heads.count; i++) {
-        const char *commit = github->heads.list[i].commit;
-        if (*commit != '\0' &&
-            github_spool_fill(&github->spool, &github->api, commit, &github->files, err) != 0)
+        const bool first = github->before.count == 0 && github->spool.count == 0;
+        const size_t missing = count_missing(github, i);
+        if (missing < (first ? 1 : TARBALL_FROM)) continue;
+        if (github_spool_fill(&github->spool, &github->api, github->heads.list[i].commit,
+                              &github->files, err) != 0)
             return -1;
     }
     return 0;
@@ -125,17 +141,30 @@ static int github_cursor(void *state, char **text, struct error *err)
 
 /* ---- Fetching ---- */
 
+/* A blob that the tree has can be had unless the repository, or the right to read it, went away
+ * meanwhile: then nothing else can be had either, and nothing is to be taken for deleted. */
 static int fetch_blob(const struct github *github, const struct github_file *file, char **text,
                       size_t *length, struct error *err)
 {
-    char path[96], what[160];
+    char path[96], what[160], sha[GIT_SHA_HEX];
+    size_t most = github->config.max_bytes;
+    if (most < ERROR_MOST) most = ERROR_MOST;
     struct http_response response;
     snprintf(path, sizeof(path), ":/git/blobs/%s", file->sha);
     snprintf(what, sizeof(what), "the blob %.8s", file->sha);
-    const struct github_call call = {.path = path,
-                                     .accept = "application/vnd.github.raw",
-                                     .response_most = github->config.max_bytes + 1};
-    if (github_get(&github->api, what, &call, &response, err) != 0) return -1;
+    const struct github_call call = {
+        .path = path, .accept = "application/vnd.github.raw", .response_most = most};
+    struct error why = {0};
+    if (github_get(&github->api, what, &call, &response, &why) != 0) {
+        if (why.code == ERR_NOT_FOUND || why.code == ERR_IO) why.code = ERR_UNAVAILABLE;
+        if (err != NULL) *err = why;
+        return -1;
+    }
+    digest_git_blob(response.body, response.length, sha);
+    if (response.status != 200 || strcmp(sha, file->sha) != 0) {
+        http_response_free(&response);
+        return error_set(err, ERR_UNAVAILABLE, NULL, "%s: the answer is not its content", what);
+    }
     *text = response.body;
     *length = response.length;
     response.body = NULL;
@@ -158,10 +187,12 @@ static char *metadata_of(const struct github *github, const struct github_file *
     struct buffer url = {0};
     char *path = github_escape(file->path + prefix), *branch = github_escape(head->branch);
     const char *api = strstr(base, "/api/v3");
-    if (strcmp(base, GITHUB_BASE_URL) == 0 || api == NULL)
-        buffer_text(&url, "https://github.com");
-    else
+    if (api != NULL) /* GitHub Enterprise Server */
         buffer_append(&url, base, (size_t)(api - base));
+    else if (strncmp(base, "https://api.", 12) == 0) /* github.com, or one's own part of ghe.com */
+        buffer_format(&url, "https://%s", base + 12);
+    else
+        buffer_text(&url, "https://github.com");
     buffer_format(&url, "/%s/blob/%s/%s", github->api.repository, branch != NULL ? branch : "",
                   path != NULL ? path : "");
     json_t *root =
@@ -225,10 +256,18 @@ static int report_user(const struct github *github, struct buffer *report, struc
 
 static int report_repository(struct github *github, struct buffer *report, struct error *err)
 {
-    json_t *about = NULL;
+    const struct github_call call = {.path = ":"};
+    struct http_response response;
     char what[240];
     snprintf(what, sizeof(what), "the repository %s", github->api.repository);
-    if (github_get_json(&github->api, what, ":", &about, err) != 0) return -1;
+    if (github_get(&github->api, what, &call, &response, err) != 0) return -1;
+    json_t *about = json_loadb(response.body, response.length, 0, NULL);
+    if (!json_is_object(about)) {
+        json_decref(about);
+        http_response_free(&response);
+        return error_set(err, ERR_UNAVAILABLE, NULL,
+                         "%s: the answer is not GitHub's, which is JSON", what);
+    }
     const char *name = json_string_value(json_object_get(about, "full_name"));
     const char *branch = json_string_value(json_object_get(about, "default_branch"));
     buffer_format(report, " Sees %s (%s%s, default branch %s, %lld KB).",
@@ -239,7 +278,12 @@ static int report_repository(struct github *github, struct buffer *report, struc
                   (long long)json_integer_value(json_object_get(about, "size")));
     if (name != NULL && strcasecmp(name, github->api.repository) != 0)
         buffer_format(report, " It was renamed from %s.", github->api.repository);
+    const char *limit = http_response_header(&response, "X-RateLimit-Limit");
+    const char *left = http_response_header(&response, "X-RateLimit-Remaining");
+    if (limit != NULL && left != NULL)
+        buffer_format(report, " Of %.20s calls an hour %.20s are left.", limit, left);
     json_decref(about);
+    http_response_free(&response);
     return 0;
 }
 

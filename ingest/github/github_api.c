@@ -80,7 +80,9 @@ static double judge(void *arg, const struct http_response *response)
         return wait > 1 ? wait : 1;
     }
     read_message(response, message, sizeof(message));
-    return strcasestr(message, "rate limit") != NULL ? PATIENCE_S : -1;
+    const bool limit = strcasestr(message, "rate limit") != NULL ||
+                       strcasestr(message, "abuse detection") != NULL; /* older servers' word */
+    return limit ? PATIENCE_S : -1;
 }
 
 struct asking {
@@ -123,19 +125,26 @@ static int explain(const struct github_api *api, const struct http_response *res
                              "%s: the token has to be authorized for the organization's single "
                              "sign-on (403)",
                              what);
+        if (strcasestr(message, "resource not accessible") != NULL)
+            return error_set(err, ERR_IO, NULL,
+                             "%s: the token lacks a permission (403 %s): it takes \"Contents: "
+                             "Read-only\" of this repository",
+                             what, message);
         return error_set(err, strcasestr(message, "rate limit") ? ERR_UNAVAILABLE : ERR_IO, NULL,
                          "%s: GitHub does not allow it (403 %s)", what, message);
     case 404:
         return error_set(err, ERR_NOT_FOUND, NULL, "%s: not found (404)%s", what,
                          token ? ", or the token may not see it"
                                : ", or it is private and needs a token");
+    case 422:
+        if (strcasestr(message, "no commit found") == NULL) break;
+        return error_set(err, ERR_NOT_FOUND, NULL, "%s: there is none of this name (422)", what);
     case 451:
         return error_set(err, ERR_IO, NULL, "%s: blocked for legal reasons (451 %s)", what,
                          message);
-    default:
-        return error_set(err, status >= 500 || status == 429 ? ERR_UNAVAILABLE : ERR_IO, NULL,
-                         "%s: GitHub answers with status %ld %s", what, status, message);
     }
+    return error_set(err, status >= 500 || status == 429 ? ERR_UNAVAILABLE : ERR_IO, NULL,
+                     "%s: GitHub answers with status %ld %s", what, status, message);
 }
 
 static bool is_empty_repository(const struct http_response *response)

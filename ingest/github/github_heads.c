@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HALF = 16 }; /* hexadecimal digits of a sha that are remembered */
+enum { DIGITS = 16 }; /* hexadecimal ones of the hash by which a file is remembered */
 
 static int out_of_memory(struct error *err)
 {
@@ -26,7 +26,7 @@ void github_heads_free(struct github_heads *heads)
     free(heads->list);
     free(heads->default_branch);
     free(heads->etag);
-    free(heads->blobs);
+    free(heads->files);
     *heads = (struct github_heads){0};
 }
 
@@ -113,7 +113,7 @@ static int ask_head(const struct github_api *api, const struct github_head *befo
     struct http_response response;
     char what[280];
     char *escaped = github_escape(branch);
-    buffer_format(&path, ":/commits/%s", escaped != NULL ? escaped : "");
+    buffer_format(&path, ":/commits/heads/%s", escaped != NULL ? escaped : "");
     head->branch = strdup(branch);
     if (escaped == NULL || path.failed || head->branch == NULL) {
         free(escaped);
@@ -165,22 +165,31 @@ static int compare_numbers(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static uint64_t half_of(const char *sha)
+/* FNV-1a, which goes on from an earlier hash. The '\0' at the end counts. */
+static uint64_t add_to_hash(uint64_t hash, const char *text)
 {
-    char half[HALF + 1];
-    memcpy(half, sha, HALF);
-    half[HALF] = '\0';
-    return strtoull(half, NULL, 16);
+    do hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    while (*text++ != '\0');
+    return hash;
 }
 
-static void load_blobs(struct github_heads *heads, const char *text)
+static uint64_t hash_of(const struct github_file *file)
 {
-    const size_t count = text != NULL ? strlen(text) / HALF : 0;
-    heads->blobs = calloc(count + 1, sizeof(*heads->blobs));
-    if (heads->blobs == NULL) return;
-    for (size_t i = 0; i < count; i++) heads->blobs[i] = half_of(text + i * HALF);
-    heads->blob_count = count;
-    qsort(heads->blobs, count, sizeof(*heads->blobs), compare_numbers);
+    return add_to_hash(add_to_hash(UINT64_C(0xcbf29ce484222325), file->path), file->sha);
+}
+
+static void load_files(struct github_heads *heads, const char *text)
+{
+    const size_t count = text != NULL ? strlen(text) / DIGITS : 0;
+    heads->files = calloc(count + 1, sizeof(*heads->files));
+    if (heads->files == NULL) return;
+    for (size_t i = 0; i < count; i++) {
+        char digits[DIGITS + 1] = "";
+        memcpy(digits, text + i * DIGITS, DIGITS);
+        heads->files[i] = strtoull(digits, NULL, 16);
+    }
+    heads->file_count = count;
+    qsort(heads->files, count, sizeof(*heads->files), compare_numbers);
 }
 
 static void load_heads(struct github_heads *heads, const json_t *branches)
@@ -214,38 +223,37 @@ void github_heads_load(struct github_heads *heads, const char *cursor)
         heads->etag = NULL;
     }
     load_heads(heads, json_object_get(root, "branches"));
-    load_blobs(heads, json_string_value(json_object_get(root, "blobs")));
+    load_files(heads, json_string_value(json_object_get(root, "files")));
     json_decref(root);
 }
 
 char *github_heads_save(const struct github_heads *heads, const struct github_files *files)
 {
-    struct buffer blobs = {0};
+    struct buffer hashes = {0};
     json_t *branches = json_array();
     for (size_t i = 0; i < heads->count; i++)
         json_array_append_new(branches,
                               json_pack("{s:s, s:s, s:s*}", "name", heads->list[i].branch, "commit",
                                         heads->list[i].commit, "etag", heads->list[i].etag));
-    buffer_text(&blobs, "");
-    for (size_t i = 0; i < files->count; i++) buffer_append(&blobs, files->list[i].sha, HALF);
-    json_t *root = blobs.failed ? NULL
-                                : json_pack("{s:s, s:s*, s:O, s:s#}", "defaultBranch",
-                                            heads->default_branch, "etag", heads->etag, "branches",
-                                            branches, "blobs", blobs.data, (int)blobs.length);
+    buffer_text(&hashes, "");
+    for (size_t i = 0; i < files->count; i++)
+        buffer_format(&hashes, "%016" PRIx64, hash_of(&files->list[i]));
+    json_t *root = hashes.failed
+                       ? NULL
+                       : json_pack("{s:s, s:s*, s:O, s:s}", "defaultBranch", heads->default_branch,
+                                   "etag", heads->etag, "branches", branches, "files", hashes.data);
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     json_decref(branches);
-    buffer_free(&blobs);
+    buffer_free(&hashes);
     return text;
 }
 
-size_t github_heads_new(const struct github_heads *before, const struct github_files *files)
+void github_heads_mark(const struct github_heads *before, struct github_files *files)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < files->count; i++) {
-        const uint64_t half = half_of(files->list[i].sha);
-        count += before->blob_count == 0 || bsearch(&half, before->blobs, before->blob_count,
-                                                    sizeof(half), compare_numbers) == NULL;
+    for (size_t i = 0; i < files->count && before->file_count > 0; i++) {
+        const uint64_t hash = hash_of(&files->list[i]);
+        files->list[i].known = bsearch(&hash, before->files, before->file_count, sizeof(hash),
+                                       compare_numbers) != NULL;
     }
-    return count;
 }

@@ -20,9 +20,9 @@ struct github_heads {
     struct github_head *list;
     size_t count;
     char *default_branch, *etag; /* of the repository itself */
-    /* The blobs that there were at the last sync, each by half of its sha, sorted. */
-    uint64_t *blobs;
-    size_t blob_count;
+    /* The files that there were at the last sync: hashes of path and sha, sorted. */
+    uint64_t *files;
+    size_t file_count;
 };
 
 /* Asks GitHub, which answers with 304 where `before` knows it already. *changed: a branch is
@@ -31,12 +31,12 @@ int github_heads_ask(struct github_api *api, const struct github_heads *before,
                      struct github_heads *heads, bool *changed, struct error *err);
 
 /* From and to the cursor's text. Load gives {0} where it cannot be read; save NULL when memory ran
- * out, and remembers the blobs of the files. */
+ * out, and remembers the files. */
 void github_heads_load(struct github_heads *heads, const char *cursor);
 char *github_heads_save(const struct github_heads *heads, const struct github_files *files);
 
-/* How many of the files have a blob that was not there at the last sync. */
-size_t github_heads_new(const struct github_heads *before, const struct github_files *files);
+/* Marks the files that were there at the last sync, at the same path with the same content. */
+void github_heads_mark(const struct github_heads *before, struct github_files *files);
 
 void github_heads_free(struct github_heads *heads);
 

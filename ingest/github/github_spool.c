@@ -12,12 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What an archive may come to; past that it is no repository of texts, or a bomb. */
 #define ARCHIVE_MOST ((int64_t)32 << 30)
 #define TARBALL_MOST ((size_t)8 << 30)
-enum { TARBALL_TIMEOUT_S = 4 * 3600, BLOCK = 64 << 10 };
+enum { TARBALL_TIMEOUT_S = 4 * 3600, TARBALL_TRIES = 3, BLOCK = 64 << 10 };
 
 static int out_of_memory(struct error *err)
 {
@@ -112,13 +113,18 @@ void github_spool_free(struct github_spool *spool)
 
 /* ---- The archive ---- */
 
-/* The shas that are wanted, sorted. */
+/* What is wanted, sorted. What has come is not kept a second time. */
+struct wanted_blob {
+    char sha[GITHUB_SHA_SIZE];
+    bool came;
+};
+
 struct wanted {
-    char (*shas)[GITHUB_SHA_SIZE];
+    struct wanted_blob *list;
     size_t count;
 };
 
-static bool is_kept(const struct github_spool *spool, const char *sha)
+bool github_spool_has(const struct github_spool *spool, const char *sha)
 {
     return spool->count > 0 &&
            bsearch(sha, spool->list, spool->count, sizeof(*spool->list), compare_shas) != NULL;
@@ -127,12 +133,17 @@ static bool is_kept(const struct github_spool *spool, const char *sha)
 static int make_wanted(const struct github_spool *spool, const struct github_files *files,
                        struct wanted *wanted)
 {
-    wanted->shas = calloc(files->count + 1, sizeof(*wanted->shas));
-    if (wanted->shas == NULL) return -1;
+    size_t kept = 0;
+    wanted->list = calloc(files->count + 1, sizeof(*wanted->list));
+    if (wanted->list == NULL) return -1;
     for (size_t i = 0; i < files->count; i++)
-        if (!is_kept(spool, files->list[i].sha))
-            memcpy(wanted->shas[wanted->count++], files->list[i].sha, GITHUB_SHA_SIZE);
-    qsort(wanted->shas, wanted->count, sizeof(*wanted->shas), compare_shas);
+        if (!files->list[i].known && !github_spool_has(spool, files->list[i].sha))
+            memcpy(wanted->list[wanted->count++].sha, files->list[i].sha, GITHUB_SHA_SIZE);
+    qsort(wanted->list, wanted->count, sizeof(*wanted->list), compare_shas);
+    for (size_t i = 0; i < wanted->count; i++)
+        if (kept == 0 || compare_shas(&wanted->list[i], &wanted->list[kept - 1]) != 0)
+            wanted->list[kept++] = wanted->list[i];
+    wanted->count = kept;
     return 0;
 }
 
@@ -150,27 +161,35 @@ static int read_entry(struct archive *archive, char *bytes, size_t size)
     return 0;
 }
 
+static int too_large(struct error *err)
+{
+    return error_set(err, ERR_TOO_LARGE, NULL, "the tarball unpacks to over 32 GB");
+}
+
 static int take_entry(struct github_spool *spool, struct archive *archive,
-                      struct archive_entry *entry, const struct wanted *wanted, char *room,
+                      struct archive_entry *entry, struct wanted *wanted, char *room,
                       size_t max_bytes, struct error *err)
 {
     char sha[GIT_SHA_HEX];
-    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != NULL ||
-        !archive_entry_size_is_set(entry))
-        return 0;
+    if (!archive_entry_size_is_set(entry)) return 0;
     const la_int64_t size = archive_entry_size(entry);
+    /* Before what it is said to hold is unpacked to get past it. */
+    if (size > ARCHIVE_MOST - archive_filter_bytes(archive, 0)) return too_large(err);
+    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != NULL)
+        return 0;
     if (size <= 0 || (uint64_t)size > max_bytes) return 0;
     const int got = read_entry(archive, room, (size_t)size);
     if (got != 0) return got < 0 ? 1 : 0;
     digest_git_blob(room, (size_t)size, sha);
-    if (bsearch(sha, wanted->shas, wanted->count, sizeof(*wanted->shas), compare_shas) == NULL)
-        return 0;
+    struct wanted_blob *found =
+        bsearch(sha, wanted->list, wanted->count, sizeof(*wanted->list), compare_shas);
+    if (found == NULL || found->came) return 0;
+    found->came = true;
     return keep(spool, sha, room, (size_t)size, err);
 }
 
-static int read_archive(struct github_spool *spool, struct archive *archive,
-                        const struct wanted *wanted, char *room, size_t max_bytes,
-                        struct error *err)
+static int read_archive(struct github_spool *spool, struct archive *archive, struct wanted *wanted,
+                        char *room, size_t max_bytes, struct error *err)
 {
     struct archive_entry *entry;
     for (;;) {
@@ -180,8 +199,7 @@ static int read_archive(struct github_spool *spool, struct archive *archive,
             const int status = take_entry(spool, archive, entry, wanted, room, max_bytes, err);
             if (status < 0) return -1;
             if (status == 0 && archive_filter_bytes(archive, 0) <= ARCHIVE_MOST) continue;
-            if (status == 0)
-                return error_set(err, ERR_TOO_LARGE, NULL, "the tarball unpacks to over 32 GB");
+            if (status == 0) return too_large(err);
         }
         const char *why = archive_error_string(archive);
         return error_set(err, ERR_UNAVAILABLE, NULL, "the tarball cannot be read: %s",
@@ -210,7 +228,7 @@ int github_spool_read(struct github_spool *spool, int fd, const struct github_fi
     if (spool->count > 0) qsort(spool->list, spool->count, sizeof(*spool->list), compare_shas);
     archive_read_free(archive);
     free(room);
-    free(wanted.shas);
+    free(wanted.list);
     return status;
 }
 
@@ -219,15 +237,17 @@ int github_spool_read(struct github_spool *spool, int fd, const struct github_fi
 struct download {
     const struct github_api *api;
     const char *commit;
-    int to; /* what is read at the other end */
+    int to;     /* what is read at the other end */
+    bool began; /* some of it has come */
     int status;
     struct error err;
 };
 
 static int pass_on(void *arg, const void *bytes, size_t length, struct error *err)
 {
-    const struct download *download = arg;
+    struct download *download = arg;
     const char *from = bytes;
+    download->began = true;
     while (length > 0) {
         const ssize_t sent = send(download->to, from, length, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
@@ -255,8 +275,8 @@ static void *run_download(void *arg)
     return NULL;
 }
 
-int github_spool_fill(struct github_spool *spool, const struct github_api *api, const char *commit,
-                      const struct github_files *files, struct error *err)
+static int fill_once(struct github_spool *spool, const struct github_api *api, const char *commit,
+                     const struct github_files *files, bool *again, struct error *err)
 {
     int ends[2];
     pthread_t thread;
@@ -273,9 +293,34 @@ int github_spool_fill(struct github_spool *spool, const struct github_api *api, 
     close(ends[0]);
     pthread_join(thread, NULL);
     close(ends[1]);
+    *again = false;
     /* What went wrong with the download is the reason, unless it only was not read to its end. */
     if (download.status != 0 && (status == 0 || download.err.code != ERR_IO)) own = download.err;
     if (status == 0 && download.status == 0) return 0;
+    *again = download.began && own.code == ERR_UNAVAILABLE;
     if (err != NULL) *err = own;
     return -1;
+}
+
+/* Returns whether it is to go on. */
+static bool rest(const struct github_api *api, int seconds)
+{
+    const atomic_bool *stop = api->context->stop;
+    const struct timespec moment = {.tv_nsec = 100 * 1000 * 1000};
+    for (int i = 0; i < 10 * seconds; i++) {
+        if (stop != NULL && atomic_load(stop)) return false;
+        nanosleep(&moment, NULL);
+    }
+    return true;
+}
+
+/* What came of a download that broke off is kept, and the next one adds the rest. */
+int github_spool_fill(struct github_spool *spool, const struct github_api *api, const char *commit,
+                      const struct github_files *files, struct error *err)
+{
+    for (int tries = 1;; tries++) {
+        bool again;
+        if (fill_once(spool, api, commit, files, &again, err) == 0) return 0;
+        if (!again || tries == TARBALL_TRIES || !rest(api, tries)) return -1;
+    }
 }

@@ -25,14 +25,17 @@ struct github_spool {
     size_t count, room;
 };
 
-/* Adds what the tarball of a commit has of the files of one branch. Errors: those of github_get;
- * ERR_IO where the disk is full or the archive damaged; ERR_TOO_LARGE. */
+/* Adds what the tarball of a commit has of the files that are not known. A download that breaks off
+ * is begun again a few times. Errors: those of github_get; ERR_UNAVAILABLE where the archive is
+ * damaged; ERR_IO where the disk is full; ERR_TOO_LARGE. */
 int github_spool_fill(struct github_spool *spool, const struct github_api *api, const char *commit,
                       const struct github_files *files, struct error *err);
 
 /* The same from an archive that is read from a file descriptor. Separate for tests. */
 int github_spool_read(struct github_spool *spool, int archive, const struct github_files *files,
                       size_t max_bytes, struct error *err);
+
+bool github_spool_has(const struct github_spool *spool, const char *sha);
 
 /* Copies a content; NULL where the spool does not have it, or memory ran out, or it cannot be read.
  * The caller frees it. It is NUL-terminated. May be called from several threads. */

@@ -1,7 +1,7 @@
 /* github_tree.c: see github_tree.h. */
 #include "ingest/github/github_tree.h"
 
-#include "storage/base/buffer.h"
+#include "storage/base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +68,27 @@ static bool matches(const struct gitignore *rules, const char *path)
     return gitignore_check(rules, path, false) == GITIGNORE_IGNORED;
 }
 
+/* Whether the vault takes a document of this path. git itself allows control characters. */
+static bool is_path(const char *path)
+{
+    const size_t length = strlen(path);
+    if (utf8_valid_prefix(path, length) != length) return false;
+    for (const char *c = path; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) return false;
+    for (const char *part = path; part != NULL;) {
+        const char *slash = strchr(part, '/');
+        const size_t size = slash != NULL ? (size_t)(slash - part) : strlen(part);
+        if (size == 0 || (part[0] == '.' && (size == 1 || (size == 2 && part[1] == '.'))))
+            return false;
+        part = slash != NULL ? slash + 1 : NULL;
+    }
+    return true;
+}
+
 static enum skip_reason judge(const struct github_config *config, const char *path,
                               const char *mode, size_t size)
 {
+    if (!is_path(path)) return SKIP_BINARY;
     if (config->exclude != NULL && matches(config->exclude, path)) return SKIP_IGNORED;
     if (config->include != NULL && !matches(config->include, path)) return SKIP_IGNORED;
     if (strcmp(mode, "160000") == 0) return SKIP_SUBMODULE;
@@ -100,10 +118,11 @@ static int take_entry(const struct github_walk *walk, const json_t *entry, const
     char *own = NULL;
     memcpy(file.sha, sha, sizeof(file.sha));
     if (asprintf(&own, "%s%s", at, name) < 0) return out_of_memory(err);
-    const enum skip_reason reason = judge(walk->api->config, own, mode, file.size);
+    enum skip_reason reason = judge(walk->api->config, own, mode, file.size);
     int status = asprintf(&file.path, "%s%s", walk->prefix, own) < 0 ? -1 : 0;
     free(own);
     if (status != 0) return out_of_memory(err);
+    if (reason == SKIP_NONE && strlen(file.path) > SOURCE_PATH_MAX) reason = SKIP_UNREADABLE;
     if (reason != SKIP_NONE) {
         walk->skip(walk->arg, file.path, reason);
     } else if (add_file(files, &file) == 0) {

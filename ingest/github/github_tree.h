@@ -13,6 +13,7 @@ struct github_file {
     char sha[GITHUB_SHA_SIZE]; /* of the blob, in hexadecimal */
     size_t size;
     size_t branch; /* its place among the source's branches */
+    bool known;    /* the last sync had it at this path, with this content */
 };
 
 /* Starts as {0}. */

@@ -105,7 +105,7 @@ def test_the_first_sync_takes_one_tarball_and_later_ones_what_is_new(start, gith
     repository.git("mv", "more", "moved")
     repository.commit({})
     item = source.sync()
-    assert source.calls().get("/tarball", 0) == 0 and source.calls()["/blobs"] == 40
+    assert source.calls() == {"repository": 1, "/commits": 1, "/trees": 1, "/tarball": 1}, "not one by one"
     assert item["last"]["embedded"] == 0, "what only moved is not embedded again"
 
 
@@ -143,7 +143,8 @@ def test_branches(start, github):
     repository = github.create("tekup/branches")
     repository.commit({"a.md": "on main\n", "same.md": "the same\n"})
     repository.commit({"a.md": "on release\n"}, branch="release/2")
-    repository.git("checkout", "-q", "main")
+    repository.git("tag", "main")  # on release/2: a branch is meant, not a tag of its name
+    repository.git("checkout", "-q", "heads/main")
     daemon = start()
     source = Source(daemon, github, "tekup/branches")
     source.sync()
@@ -158,7 +159,7 @@ def test_branches(start, github):
     assert source.documents()["release/2/a.md"]["metadata"]["url"].endswith("/blob/release/2/a.md")
     source.put(branches=["gone"])
     item = source.sync("error")
-    assert "gone" in item["errorMessage"]
+    assert "the branch gone: there is none of this name" in item["errorMessage"], item
     assert len(source.contents()) == 4, "nothing is taken for gone"
     # Another default branch is followed.
     del source.config["branches"]
@@ -208,6 +209,7 @@ def test_what_cannot_be_read_is_said_in_words_and_deletes_nothing(start, github)
     source = Source(daemon, github, "tekup/private")
     report = source.test().json["report"]
     assert "ann's" in report and "private" in report and "main" in report, report
+    assert "Of 5000 calls an hour 4999 are left" in report
     source.sync()
 
     def expect(words):
@@ -228,6 +230,10 @@ def test_what_cannot_be_read_is_said_in_words_and_deletes_nothing(start, github)
     github.fail(answer=answer(403, {"message": "Resource protected by organization SAML enforcement."},
                               {"X-GitHub-SSO": "required; url=https://github.com/orgs/x/sso"}))
     expect("single sign-on")
+    github.mend()
+    github.fail(lambda request: "/commits" in request.path, answer=answer(
+        403, {"message": "Resource not accessible by personal access token"}))
+    expect("Contents: Read-only")
     github.mend()
     github.fail(answer=answer(200, "<html>a captive portal</html>"))
     expect("GitHub")
@@ -304,8 +310,60 @@ def test_a_tarball_that_is_cut_is_no_content(start, github):
     assert "tarball" in source.sync("error")["errorMessage"]
     assert source.contents() == {}
     github.codeload.mend()
+    github.codeload.fail(cut=50000, times=1)
     source.sync()
     assert source.contents() == files
+    assert len(github.codeload.requests) == 2 and source.calls().get("/blobs") is None
+
+
+def blobs(request):
+    return "/git/blobs/" in request.path
+
+
+def test_what_goes_away_in_the_middle_is_not_taken_for_deleted(start, github):
+    repository = github.create("tekup/middle")
+    repository.commit({"a.md": "a\n", "b.md": "b\n"})
+    source = Source(start(), github, "tekup/middle", maxBytes=20)
+    source.sync()
+    repository.commit({"a.md": "a changed\n", "b.md": "b changed\n"})
+    for status in (401, 403, 404, 451):
+        github.fail(blobs, answer=answer(status, {"message": "It is not to be had any more, by anybody"}))
+        item = source.sync("error")
+        assert str(status) in item["errorMessage"], item
+        assert item["last"]["deleted"] == 0 and source.contents() == {"a.md": "a\n", "b.md": "b\n"}
+        github.mend()
+    # What is not the content that the tree names is not taken in.
+    github.fail(blobs, answer=answer(200, "<html>"))
+    assert "not its content" in source.sync("error")["errorMessage"]
+    github.mend()
+    github.fail(blobs, cut=3, times=1)
+    github.fail(blobs, times=1, answer=answer(403, {"message": "You have exceeded a secondary rate limit."},
+                                              {"Retry-After": "1"}))
+    source.sync()
+    assert source.contents() == {"a.md": "a changed\n", "b.md": "b changed\n"}
+
+
+def test_names_that_git_allows_and_the_vault_does_not(start, github):
+    repository = github.create("tekup/names")
+    repository.commit({"good.md": "good\n", "tab\there.md": "tab\n", "line\nhere.md": "line\n", "naïve €.md": "é\n"})
+    source = Source(start(), github, "tekup/names")
+    item = source.sync()
+    assert item["last"]["skipped"]["binary"] == 2 and item["last"]["failed"] == 0
+    assert source.contents() == {"good.md": "good\n", "naïve €.md": "é\n"}
+    assert source.documents()["naïve €.md"]["metadata"]["url"].endswith("/blob/main/na%C3%AFve%20%E2%82%AC.md")
+
+
+def test_many_copies_of_a_file_and_branches_that_share_most(start, github):
+    repository = github.create("tekup/copies")
+    files = {f"{number}/LICENSE": "the same everywhere\n" for number in range(50)}
+    repository.commit(files)
+    repository.commit({"only.md": "on next\n"}, branch="next")
+    source = Source(start(), github, "tekup/copies", branches=["main", "next"])
+    source.sync()
+    assert source.calls() == {"repository": 1, "/commits": 2, "/trees": 2, "/tarball": 1, "/blobs": 1}
+    assert source.contents() == {**{f"main/{path}": text for path, text in files.items()},
+                                 **{f"next/{path}": text for path, text in files.items()},
+                                 "next/only.md": "on next\n"}
 
 
 def test_a_hostile_tarball_harms_nobody(start, github, tmp_path):

@@ -149,7 +149,7 @@ class GitHub(Service):
             return answer(409, {"message": "Git Repository is empty.", "status": "409"})
         kind, _, what = rest[1:].partition("/")
         if kind == "commits":
-            sha = repository.head(what)
+            sha = repository.head(f"refs/{what}" if re.match("(heads|tags)/", what) else what)
             if sha is None:
                 return answer(422, {"message": f"No commit found for SHA: {what}", "status": "422"})
             if request.headers.get("accept") != "application/vnd.github.sha":
