@@ -79,7 +79,7 @@ def test_watched_to_its_end(daemon, services):
     text = plain(output)
     for (source, repository), count in EXPECTED.items():
         assert re.search(rf"done +{source} {repository}: {count} documents; {count} written", text), text
-    assert "1 passages rejected by the embedding server" in text
+    assert "1 passage rejected by the embedding server" in text
     assert re.search(r"gdrive handbook: .* 1 skipped \(unsupported 1\)", text), text
 
 

@@ -113,8 +113,8 @@ void sync_counts_text(struct buffer *out, const json_t *counts)
     append_skipped(out, json_object_get(counts, "skipped"));
     const long long rejected = field_integer(counts, "rejected");
     if (rejected > 0)
-        buffer_format(out, ", %s passages rejected by the embedding server",
-                      figure_count(rejected, figure));
+        buffer_format(out, ", %s passage%s rejected by the embedding server",
+                      figure_count(rejected, figure), rejected == 1 ? "" : "s");
     buffer_format(out, ", %s", figure_seconds(field_number(counts, "elapsedSeconds"), figure));
 }
 
