@@ -129,15 +129,14 @@ static void count_missing(struct passages *passages)
 }
 
 /* Those that a server is known not to take count as found, and have no embedding. */
-static int find_texts(struct pipeline *pipeline, const uint8_t *hashes, size_t count,
-                      float *vectors, bool *found, bool *refused, struct error *err)
+static int find_texts(struct pool *pool, const struct embedder *embedder, const uint8_t *hashes,
+                      size_t count, float *vectors, bool *found, bool *refused, struct error *err)
 {
-    const char *model = embedder_model(pipeline->embedder);
-    if (vault_reuse_embeddings(pipeline->pool, model, hashes, count, vectors, found, err) != 0)
-        return -1;
-    if (!embedder_asks(pipeline->embedder)) return 0;
-    if (paid_find(pipeline->pool, model, hashes, count, vectors, found, err) != 0) return -1;
-    if (vault_find_rejected(pipeline->pool, model, hashes, count, refused, err) != 0) return -1;
+    const char *model = embedder_model(embedder);
+    if (vault_reuse_embeddings(pool, model, hashes, count, vectors, found, err) != 0) return -1;
+    if (!embedder_asks(embedder)) return 0;
+    if (paid_find(pool, model, hashes, count, vectors, found, err) != 0) return -1;
+    if (vault_find_rejected(pool, model, hashes, count, refused, err) != 0) return -1;
     for (size_t i = 0; i < count; i++) {
         if (found[i]) refused[i] = false;
         found[i] = found[i] || refused[i];
@@ -146,7 +145,7 @@ static int find_texts(struct pipeline *pipeline, const uint8_t *hashes, size_t c
 }
 
 static int find_together(struct passages *const *list, size_t count, size_t total,
-                         struct pipeline *pipeline, struct error *err)
+                         struct pool *pool, const struct embedder *embedder, struct error *err)
 {
     uint8_t *hashes = malloc(total * SHA256_SIZE + 1);
     bool *found = calloc(total + 1, sizeof(*found));
@@ -158,7 +157,8 @@ static int find_together(struct passages *const *list, size_t count, size_t tota
     size_t at = 0;
     for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count)
         memcpy(hashes + at * SHA256_SIZE, list[i]->hashes, list[i]->text_count * SHA256_SIZE);
-    if (status == 0) status = find_texts(pipeline, hashes, total, vectors, found, refused, err);
+    if (status == 0)
+        status = find_texts(pool, embedder, hashes, total, vectors, found, refused, err);
     at = 0;
     for (size_t i = 0; status == 0 && i < count; at += list[i++]->text_count) {
         memcpy(list[i]->found, found + at, list[i]->text_count * sizeof(*found));
@@ -173,8 +173,8 @@ static int find_together(struct passages *const *list, size_t count, size_t tota
     return status;
 }
 
-int passages_find(struct passages *const *list, size_t count, struct pipeline *pipeline,
-                  struct error *err)
+int passages_find(struct passages *const *list, size_t count, struct pool *pool,
+                  const struct embedder *embedder, struct error *err)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -182,9 +182,9 @@ int passages_find(struct passages *const *list, size_t count, struct pipeline *p
         total += list[i]->text_count;
     }
     const int status = count == 1
-                           ? find_texts(pipeline, list[0]->hashes, total, list[0]->embeddings,
+                           ? find_texts(pool, embedder, list[0]->hashes, total, list[0]->embeddings,
                                         list[0]->found, list[0]->refused, err)
-                           : find_together(list, count, total, pipeline, err);
+                           : find_together(list, count, total, pool, embedder, err);
     if (status != 0) return -1;
     for (size_t i = 0; i < count; i++) count_missing(list[i]);
     return 0;
@@ -251,22 +251,24 @@ static void free_call_room(struct room *room)
 
 /* Until the documents are written, which takes its time where there are many texts. Where it cannot
  * be done there is nothing lost yet. */
-static void keep_paid(const struct room *room, size_t count, struct pipeline *pipeline)
+static void keep_paid(const struct room *room, size_t count, struct pool *pool,
+                      const struct embedder *embedder)
 {
     enum { MANY = 16 };
     struct error err = {0};
     size_t kept = 0;
-    if (count < MANY || !embedder_asks(pipeline->embedder)) return;
+    if (count < MANY || !embedder_asks(embedder)) return;
     for (size_t i = 0; i < count; i++)
         if (!room->refused[i]) room->paid[kept++] = room->paid[i];
-    if (paid_keep(pipeline->pool, embedder_model(pipeline->embedder), room->paid, kept, &err) != 0)
+    if (paid_keep(pool, embedder_model(embedder), room->paid, kept, &err) != 0)
         log_debug("embedding.not_kept", "error=%s", log_quote(err.message));
 }
 
 /* Embeds the distinct texts from *at on, as many as go into a call, and gives everybody his own.
  * What another document has, too, counts as embedded for the first of them. */
 static int embed_some(const struct wanted *wanted, size_t count, size_t *at, struct room *room,
-                      struct pipeline *pipeline, const struct embed_call *how, struct error *err)
+                      struct pool *pool, struct embedder *embedder, const struct embed_call *how,
+                      struct error *err)
 {
     size_t end = *at;
     size_t distinct = 0;
@@ -284,8 +286,8 @@ static int embed_some(const struct wanted *wanted, size_t count, size_t *at, str
     call.count = distinct;
     call.out = room->vectors;
     call.refused = room->refused;
-    if (embed_perform(pipeline->embedder, &call, err) != 0) return -1;
-    keep_paid(room, distinct, pipeline);
+    if (embed_perform(embedder, &call, err) != 0) return -1;
+    keep_paid(room, distinct, pool, embedder);
     size_t text = 0;
     for (size_t i = *at; i < end; i++) {
         const bool again = i > *at && is_same(&wanted[i], &wanted[i - 1]);
@@ -302,7 +304,8 @@ static int embed_some(const struct wanted *wanted, size_t count, size_t *at, str
 }
 
 static int embed_missing(struct passages *const *list, size_t count, size_t missing,
-                         struct pipeline *pipeline, const struct embed_call *how, struct error *err)
+                         struct pool *pool, struct embedder *embedder, const struct embed_call *how,
+                         struct error *err)
 {
     struct room room;
     struct wanted *wanted = calloc(missing, sizeof(*wanted));
@@ -310,7 +313,7 @@ static int embed_missing(struct passages *const *list, size_t count, size_t miss
     if (wanted == NULL) status = out_of_memory(err);
     const size_t filled = status == 0 ? collect_wanted(list, count, wanted) : 0;
     for (size_t at = 0; status == 0 && at < filled;)
-        status = embed_some(wanted, filled, &at, &room, pipeline, how, err);
+        status = embed_some(wanted, filled, &at, &room, pool, embedder, how, err);
     free(wanted);
     free_call_room(&room);
     return status;
@@ -338,15 +341,16 @@ static int keep_embedded(struct passages *passages, struct error *err)
     return 0;
 }
 
-int passages_embed(struct passages *const *list, size_t count, struct pipeline *pipeline,
-                   const struct embed_call *how, struct error *err)
+int passages_embed(struct passages *const *list, size_t count, struct pool *pool,
+                   struct embedder *embedder, const struct embed_call *how, struct error *err)
 {
     size_t missing = 0;
     for (size_t i = 0; i < count; i++) {
         missing += list[i]->missing;
         list[i]->embedded = 0; /* also after a call that failed half way */
     }
-    if (missing > 0 && embed_missing(list, count, missing, pipeline, how, err) != 0) return -1;
+    if (missing > 0 && embed_missing(list, count, missing, pool, embedder, how, err) != 0)
+        return -1;
     for (size_t i = 0; i < count; i++)
         if (keep_embedded(list[i], err) != 0) return -1;
     return 0;

@@ -36,15 +36,16 @@ int passages_given(struct passages *passages, const struct document_input *input
 /* Cuts the content into chunks, without embeddings. */
 int passages_cut(struct passages *passages, const struct document_input *input, struct error *err);
 
-/* Takes the embeddings that the vault has for the same bytes, of several documents in one query. */
-int passages_find(struct passages *const *list, size_t count, struct pipeline *pipeline,
-                  struct error *err);
+/* Takes the embeddings by the embedder's model that the vault has for the same bytes, of several
+ * documents in one query. */
+int passages_find(struct passages *const *list, size_t count, struct pool *pool,
+                  const struct embedder *embedder, struct error *err);
 
 /* Gets the embeddings that passages_find has not found, of several documents in one call, and each
  * text once. A chunk whose text the provider refuses is put aside. `how` says who waits: stop,
  * waiting and arg of it. Where it fails nothing has changed. */
-int passages_embed(struct passages *const *list, size_t count, struct pipeline *pipeline,
-                   const struct embed_call *how, struct error *err);
+int passages_embed(struct passages *const *list, size_t count, struct pool *pool,
+                   struct embedder *embedder, const struct embed_call *how, struct error *err);
 
 void passages_free(struct passages *passages);
 

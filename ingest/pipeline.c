@@ -12,11 +12,15 @@
 #include "ingest/passages.h"
 #include "ingest/source_kind.h"
 #include "storage/base/utf8.h"
+#include "storage/model.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* How often the model that the vault serves may have become another one under a document. */
+enum { WRITE_TRIES = 3 };
 
 /* ---- Checks ---- */
 
@@ -98,6 +102,7 @@ static int check(const struct document_input *input, struct error *err)
 
 struct draft {
     struct document_input input;
+    struct embedder *embedder; /* that it was looked up for */
     struct passages passages;
 };
 
@@ -149,9 +154,32 @@ int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t
                   struct error *err)
 {
     size_t listed;
+    struct embedder *embedder = pipeline->embedder;
     struct passages **list = list_passages(drafts, count, &listed);
     if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    const int status = listed > 0 ? passages_find(list, listed, pipeline, err) : 0;
+    for (size_t i = 0; i < count; i++) drafts[i]->embedder = embedder;
+    const int status = listed > 0 ? passages_find(list, listed, pipeline->pool, embedder, err) : 0;
+    free(list);
+    return status;
+}
+
+/* How many of the first were looked up for the same model. */
+static size_t count_alike(struct draft *const *drafts, size_t count)
+{
+    size_t alike = 1;
+    while (alike < count && drafts[alike]->embedder == drafts[0]->embedder) alike++;
+    return alike;
+}
+
+static int embed_alike(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
+                       const struct embed_call *how, struct error *err)
+{
+    size_t listed;
+    struct passages **list = list_passages(drafts, count, &listed);
+    if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    const int status =
+        listed > 0 ? passages_embed(list, listed, pipeline->pool, drafts[0]->embedder, how, err)
+                   : 0;
     free(list);
     return status;
 }
@@ -159,16 +187,17 @@ int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t
 int pipeline_embed(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
                    const struct embed_call *how, struct error *err)
 {
-    size_t listed;
-    struct passages **list = list_passages(drafts, count, &listed);
-    if (list == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    const int status = listed > 0 ? passages_embed(list, listed, pipeline, how, err) : 0;
-    free(list);
+    int status = 0;
+    for (size_t at = 0; status == 0 && at < count;) {
+        const size_t alike = count_alike(drafts + at, count - at);
+        status = embed_alike(pipeline, drafts + at, alike, how, err);
+        at += alike;
+    }
     return status;
 }
 
-int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
-                   struct ingest_counts *counts, struct error *err)
+static int write_draft(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
+                       struct ingest_counts *counts, struct error *err)
 {
     const struct document_input *input = &draft->input;
     const struct passages *passages = &draft->passages;
@@ -183,7 +212,7 @@ int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_
         .content_length = input->content_length,
         .sha = input->sha != NULL ? input->sha : sha,
         .metadata = input->metadata,
-        .model = embedder_model(pipeline->embedder),
+        .model = embedder_model(draft->embedder),
         .chunks = passages->chunks,
         .chunk_count = passages->count,
         .rejected = passages->rejects,
@@ -199,6 +228,37 @@ int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_
             .reused = input->embedding == NULL ? passages->count - passages->embedded : 0,
             .rejected = passages->rejected};
     return 0;
+}
+
+/* The draft stays as it is: others count on what it says. */
+static int write_anew(struct pipeline *pipeline, const struct draft *draft,
+                      struct write_result *result, struct ingest_counts *counts, struct error *err)
+{
+    const struct document_input *input = &draft->input;
+    const struct embed_call how = {
+        .stop = input->stop, .waiting = input->waiting, .arg = input->arg};
+    struct draft *fresh;
+    int status = -1;
+    if (pipeline_cut(input, &fresh, err) != 0) return -1;
+    if (pipeline_find(pipeline, &fresh, 1, err) == 0 &&
+        pipeline_embed(pipeline, &fresh, 1, &how, err) == 0)
+        status = write_draft(pipeline, fresh, result, counts, err);
+    draft_free(fresh);
+    return status;
+}
+
+int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
+                   struct ingest_counts *counts, struct error *err)
+{
+    struct error why = {0};
+    int status = write_draft(pipeline, draft, result, counts, &why);
+    for (int tries = 1; status != 0 && model_differs(&why) && tries < WRITE_TRIES; tries++) {
+        if (pipeline->renew != NULL) pipeline->renew(pipeline->renew_arg);
+        status = write_anew(pipeline, draft, result, counts, &why);
+    }
+    if (status != 0 && model_differs(&why)) why.code = ERR_UNAVAILABLE;
+    if (status != 0 && err != NULL) *err = why;
+    return status;
 }
 
 /* ---- The whole ---- */

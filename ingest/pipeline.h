@@ -26,7 +26,12 @@ struct vault_listener {
 
 struct pipeline {
     struct pool *pool;
-    struct embedder *embedder;
+    /* Of the model that the vault serves, as far as is known. Another one may take its place at any
+     * time, and this one stays usable. */
+    struct embedder *_Atomic embedder;
+    /* Brings `embedder` up to date; NULL: it stays as it is. */
+    void (*renew)(void *arg);
+    void *renew_arg;
     struct http_client *http; /* by which sources are read; NULL: by none but `local` */
     struct vault_listener listener;
 };
@@ -77,7 +82,8 @@ int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t
 /* Embeds what was not found. `how`: stop, waiting and arg are of who waits. */
 int pipeline_embed(struct pipeline *pipeline, struct draft *const *drafts, size_t count,
                    const struct embed_call *how, struct error *err);
-/* Writes one that was embedded. */
+/* Writes one that was embedded. Where the vault serves another model by now it is embedded again,
+ * by that one, and by input's stop and waiting. */
 int pipeline_write(struct pipeline *pipeline, struct draft *draft, struct write_result *result,
                    struct ingest_counts *counts, struct error *err);
 

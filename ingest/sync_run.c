@@ -191,6 +191,8 @@ static int settle(struct work *work, int status, struct error *err)
 static int list_versions(struct work *work, struct error *err)
 {
     struct sync_run *run = work->run;
+    struct pipeline *pipeline = run->pipeline;
+    if (pipeline->renew != NULL) pipeline->renew(pipeline->renew_arg);
     const int status =
         vault_list_versions(run->pipeline->pool, run->source, run->repository,
                             embedder_model(run->pipeline->embedder), on_version, work, err);

@@ -49,7 +49,7 @@ struct document_write {
     size_t content_length;
     const char *sha;      /* may be NULL */
     const char *metadata; /* JSON text, may be NULL */
-    const char *model;    /* the embedding model of the chunks */
+    const char *model; /* the embedding model of the chunks, which has to be the one that serves */
     struct chunk_write *chunks;
     size_t chunk_count;
     const struct chunk_write *rejected; /* that the model does not take: range and hash of each */
@@ -65,7 +65,8 @@ struct write_result {
 void write_result_free(struct write_result *result);
 
 /* Writes a document, its chunks and embeddings in one transaction: inserts it, or replaces the one
- * with the same source, repository and path (its id and createdAt stay). */
+ * with the same source, repository and path (its id and createdAt stay). Errors: ERR_CONFLICT
+ * (field "model") where the vault serves another model by now (model.h). */
 int vault_put_document(struct pool *pool, struct document_write *write, struct write_result *result,
                        struct error *err);
 
@@ -130,8 +131,9 @@ int vault_page_embeddings(struct pool *pool, const char *model, int32_t after, s
 
 /* Calls `each` for every document of a repository with the sha it was written with and whether all
  * of its chunks are embedded by `model` (those that say nothing of their model count as its own; a
- * document without any is not, unless the model takes none of it). The strings live for the call, during which a connection is leased.
- * Stops early, with -1 and ERR_CANCELLED, when each returns nonzero. */
+ * document without any is not, unless the model takes none of it). The strings live for the call,
+ * during which a connection is leased. Stops early, with -1 and ERR_CANCELLED, when each returns
+ * nonzero. */
 typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, const char *sha,
                                 bool current);
 int vault_list_versions(struct pool *pool, const char *source, const char *repository,
@@ -151,7 +153,8 @@ int vault_find_rejected(struct pool *pool, const char *model, const uint8_t *has
 /* These two read on a connection of the caller's. Embeddings are those of `model`; those that say
  * nothing of their model count as its own, and those that are zero or not finite are passed over
  * with a warning in the log. Strings and vectors live for the call. A nonzero return of either
- * function stops the reading with -1 and ERR_CANCELLED. */
+ * function stops the reading with -1 and ERR_CANCELLED. Where the vault serves another model, as of
+ * the moment that is read, nothing is read: ERR_CONFLICT (field "model"). */
 struct vault_reader {
     int (*document)(void *arg, const char *id, const char *source, const char *repository,
                     const char *path);
@@ -166,7 +169,8 @@ int vault_read_all(PGconn *conn, const char *model, const struct vault_reader *r
 
 /* What there is now of the documents and embeddings of these ids, no more than VAULT_SOME of each;
  * with `whole` of all the embeddings of the documents. An embedding's document comes before it,
- * asked for or not, and a document may come more than once. */
+ * asked for or not, and a document may come more than once. In the caller's transaction, if there
+ * is one. */
 enum { VAULT_SOME = 4096 };
 int vault_read_some(PGconn *conn, const char *model, const char *const *documents,
                     size_t document_count, bool whole, const int64_t *embeddings,

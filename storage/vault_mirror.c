@@ -4,6 +4,7 @@
 #include "storage/copy.h"
 #include "storage/embedding.h"
 #include "storage/feed.h"
+#include "storage/model.h"
 #include "storage/sql.h"
 #include "storage/vault.h"
 
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define READ_ONE_MOMENT "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 /* A field as a string. Returns -1 when it does not fit or is NULL. */
 static int field_text(const struct copy_out *copy, int field, char *out, size_t size)
@@ -168,11 +171,9 @@ int vault_read_all(PGconn *conn, const char *model, const struct vault_reader *r
     struct reading reading;
     *position = NULL;
     if (reading_begin(&reading, conn, reader, err) != 0) return -1;
-    int rc = sql_run(conn,
-                     "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                     "SET LOCAL statement_timeout TO 0",
-                     err);
+    int rc = sql_run(conn, READ_ONE_MOMENT ";SET LOCAL statement_timeout TO 0", err);
     if (rc == 0) rc = feed_now(conn, position, err);
+    if (rc == 0) rc = model_check(conn, model, err);
     if (rc == 0) rc = read_whole(&reading, model, err);
     if (rc == 0) rc = sql_commit(conn, err);
     if (rc != 0) {
@@ -237,8 +238,11 @@ int vault_read_some(PGconn *conn, const char *model, const char *const *document
     if (document_count > VAULT_SOME || embedding_count > VAULT_SOME)
         return error_set(err, ERR_INTERNAL, NULL, "more than %d rows were asked for", VAULT_SOME);
     if (reading_begin(&reading, conn, reader, err) != 0) return -1;
-    int rc = 0;
-    if (document_count > 0) rc = read_some_documents(&reading, documents, document_count, err);
+    const bool own = PQtransactionStatus(conn) == PQTRANS_IDLE;
+    int rc = own ? sql_run(conn, READ_ONE_MOMENT, err) : 0;
+    if (rc == 0) rc = model_check(conn, model, err);
+    if (rc == 0 && document_count > 0)
+        rc = read_some_documents(&reading, documents, document_count, err);
     if (rc == 0 && embedding_count > 0) {
         put_numbers(&condition, embeddings, embedding_count);
         rc = read_some_embeddings(&reading, model, &condition, err);
@@ -248,6 +252,9 @@ int vault_read_some(PGconn *conn, const char *model, const char *const *document
         put_texts(&condition, conn, "e.\"documentId\"", documents, document_count);
         rc = read_some_embeddings(&reading, model, &condition, err);
     }
+    if (own && PQtransactionStatus(conn) != PQTRANS_IDLE &&
+        sql_run(conn, "ROLLBACK", rc == 0 ? err : NULL) != 0)
+        rc = -1;
     buffer_free(&condition);
     reading_end(&reading);
     return rc;

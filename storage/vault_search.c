@@ -12,6 +12,7 @@
 
 #include "storage/base/utf8.h"
 #include "storage/embedding.h"
+#include "storage/model.h"
 #include "storage/sql.h"
 #include "storage/vault_row.h"
 
@@ -303,7 +304,8 @@ static int search_in(PGconn *conn, const struct vault_search *search, struct vau
     bool whole = false;
     size_t rows = search->limit * PER_DOCUMENT;
     if (rows < LEAST) rows = LEAST;
-    int rc = sql_run(conn, "BEGIN TRANSACTION READ ONLY", err);
+    int rc = sql_run(conn, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
+    if (rc == 0) rc = model_check(conn, search->model, err);
     if (rc == 0) rc = read_pgvector(conn, &pgvector, err);
     if (rc == 0) rc = prepare(conn, &pgvector, search, rows, err);
     if (rc == 0)

@@ -30,7 +30,8 @@ struct vault_hit {
     char *source, *repository, *path;
 };
 
-/* The most similar documents, best first (equal ones by the embedding's id). Errors: ERR_INVALID
+/* The most similar documents, best first (equal ones by the embedding's id). Errors: ERR_CONFLICT
+ * (field "model") where the vault serves another model; ERR_INVALID
  * (field "metadata"; field "search.backend" where the embeddings are not pgvector's). *hits is
  * released by vault_hits_free. */
 int vault_search(struct pool *pool, const struct vault_search *search, struct vault_hit **hits,

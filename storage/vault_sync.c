@@ -8,12 +8,15 @@
 /* ---- Versions ---- */
 
 /* An embedding that says nothing of its model counts as the asking model's own, as it does for the
- * mirror. A document without any embedding is current only where the model takes none of it. */
+ * mirror. A document without any embedding is current only where the model takes none of it; one of
+ * which an older model did not take everything is not. */
 static const char versions[] =
     "SELECT d.\"id\", d.\"path\", d.\"sha\","
     " bool_and(CASE WHEN e.\"id\" IS NULL THEN EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
     " WHERE r.\"documentId\" = d.\"id\" AND r.\"model\" = $3)"
     " ELSE coalesce(c.\"model\", $3) = $3 END)"
+    " AND NOT EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
+    " WHERE r.\"documentId\" = d.\"id\" AND r.\"model\" <> $3)"
     " FROM vault.\"VaultDocument\" d"
     " LEFT JOIN vault.\"VaultEmbedding\" e ON e.\"documentId\" = d.\"id\""
     " LEFT JOIN tekupdb.\"Chunk\" c"

@@ -7,6 +7,7 @@
 #include "storage/base/utf8.h"
 #include "storage/copy.h"
 #include "storage/embedding.h"
+#include "storage/model.h"
 #include "storage/pool_internal.h"
 #include "storage/sql.h"
 #include "storage/vault.h"
@@ -89,7 +90,7 @@ static int check_write(const struct document_write *write, struct error *err)
 /* Begins the transaction and tells how embeddings are to be sent, in one round trip. */
 static int begin_put(PGconn *conn, enum embedding_form *form, struct error *err)
 {
-    if (sql_run(conn, "BEGIN", err) != 0) return -1;
+    if (sql_run(conn, MODEL_BEGIN_WRITING, err) != 0) return -1;
     PGresult *result = sql_execute(conn, embedding_form_query, NULL, err);
     if (result == NULL) return -1;
     *form = embedding_form_read(result);
@@ -286,6 +287,8 @@ static int put_once(struct pool *pool, PGconn *conn, struct document_write *writ
 {
     enum embedding_form form;
     if (begin_put(conn, &form, err) != 0) return -1;
+    if (write->chunk_count + write->rejected_count > 0 && model_check(conn, write->model, err) != 0)
+        return -1;
     if (upsert(pool, conn, write, result, err) != 0) return -1;
     if (reserve_ids(conn, write, err) != 0) return -1;
     if (remove_old(conn, write, result, err) != 0) return -1;
@@ -309,11 +312,12 @@ int vault_put_document(struct pool *pool, struct document_write *write, struct w
         if (conn == NULL) break;
         rc = put_once(pool, conn, write, result, &why);
         pool_release(pool, conn);
-        if (rc == 0 || why.code != ERR_CONFLICT) break;
+        if (rc == 0 || why.code != ERR_CONFLICT || model_differs(&why)) break;
     }
     if (rc != 0) {
         write_result_free(result);
-        if (why.code == ERR_CONFLICT) why.code = ERR_UNAVAILABLE; /* others keep being in the way */
+        if (why.code == ERR_CONFLICT && !model_differs(&why))
+            why.code = ERR_UNAVAILABLE; /* others keep being in the way */
         if (err != NULL) *err = why;
     }
     return rc;

@@ -50,6 +50,19 @@ struct embedder *embedder_create_openai(const struct openai_options *options, st
     return embedder;
 }
 
+struct embedder *embedder_create_absent(const char *model, const char *reason, struct error *err)
+{
+    char *state = strdup(reason);
+    if (state != NULL) return make(&embed_absent, state, model, err);
+    error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    return NULL;
+}
+
+const char *embedder_provider(const struct embedder *embedder)
+{
+    return embedder->provider->name;
+}
+
 void embedder_free(struct embedder *embedder)
 {
     if (embedder == NULL) return;

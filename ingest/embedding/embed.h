@@ -28,7 +28,12 @@ struct embed_text {
 struct embedder *embedder_create(const char *provider, struct error *err);
 /* Errors: ERR_INVALID with the field. */
 struct embedder *embedder_create_openai(const struct openai_options *options, struct error *err);
+/* For a model that cannot be asked: every call fails with ERR_UNAVAILABLE and the reason. */
+struct embedder *embedder_create_absent(const char *model, const char *reason, struct error *err);
 void embedder_free(struct embedder *embedder); /* NULL is allowed */
+
+/* As the setting embedding.provider spells it; "none" for one that cannot be asked. */
+const char *embedder_provider(const struct embedder *embedder);
 
 /* The model's name as it is recorded with every embedding, e.g. "hash-1536-v1". */
 const char *embedder_model(const struct embedder *embedder);

@@ -13,4 +13,7 @@ struct embed_provider {
 #define EMBED_HASH_MODEL "hash-1536-v1"
 extern const struct embed_provider embed_hash;
 
+/* One whose calls fail, for the reason that is its state (a string, which it frees). */
+extern const struct embed_provider embed_absent;
+
 #endif

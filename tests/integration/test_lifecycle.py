@@ -60,7 +60,7 @@ def test_a_start_from_nothing(make_daemon):
     assert database["schemaVersion"] >= 1 and database["serverVersion"]
     assert database["documents"] == database["embeddings"] == database["chunks"] == 0
     assert 0 < database["pool"]["size"] <= 10
-    assert status["embedding"] == {"provider": "hash", "model": "hash-1536-v1", "dimensions": 1536}
+    assert status["embedding"] == {"provider": "hash", "model": "hash-1536-v1", "dimensions": 1536, "change": None}
     assert status["syncs"] == {"queued": 0, "running": 0}
     assert daemon.client.search(query="anything") == []
     # A log of events, one a line.

@@ -139,6 +139,20 @@ static void print_schedule(const json_t *status, const struct terminal *terminal
                STYLE_NONE);
 }
 
+/* From one embedding model to another. */
+static void print_change(const json_t *change, const struct terminal *terminal)
+{
+    char a[FIGURE_SIZE], b[FIGURE_SIZE], text[1024];
+    const char *error = field_text(change, "error");
+    if (!json_is_object(change)) return;
+    const int length =
+        snprintf(text, sizeof(text), "changing to %s: %s of %s embeddings are there",
+                 field_text(change, "to"), figure_count(field_integer(change, "done"), a),
+                 figure_count(field_integer(change, "total"), b));
+    if (*error != '\0') snprintf(text + length, sizeof(text) - (size_t)length, "; %s", error);
+    print_line(terminal, "", text, STYLE_YELLOW);
+}
+
 static void print_places(const json_t *status, const struct terminal *terminal)
 {
     char text[1024];
@@ -149,6 +163,7 @@ static void print_places(const json_t *status, const struct terminal *terminal)
                  ? " (finds shared words, not shared meaning)"
                  : "");
     print_line(terminal, "embedding", text, STYLE_NONE);
+    print_change(json_object_get(embedding, "change"), terminal);
     print_line(terminal, "run", field_text(status, "run"), STYLE_NONE);
     print_line(terminal, "data", field_text(status, "data"), STYLE_NONE);
 }

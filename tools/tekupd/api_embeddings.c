@@ -6,6 +6,7 @@
  */
 #include "tools/tekupd/api.h"
 
+#include "tools/tekupd/models.h"
 #include "tools/tekupd/query.h"
 
 #include <inttypes.h>
@@ -42,7 +43,8 @@ static int read_page(struct daemon *daemon, const struct query *query, float **v
     if (query_integer(query, "limit", 1, PAGE_MOST, &limit, err) != 0) return -1;
     *vectors = malloc((size_t)limit * EMBEDDING_DIM * sizeof(**vectors));
     if (*vectors == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
-    return vault_page_embeddings(daemon->pool, embedder_model(daemon->embedder), (int32_t)after,
+    if (models_renew(daemon->models, err) != 0) return -1;
+    return vault_page_embeddings(daemon->pool, models_serving(daemon->models), (int32_t)after,
                                  (size_t)limit, *vectors, page, err);
 }
 

@@ -12,10 +12,12 @@
 #include "tools/tekupd/api.h"
 
 #include "storage/base/log.h"
+#include "storage/model.h"
 #include "storage/vault_search.h"
 #include "tools/tekupd/http_error.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/keeper.h"
+#include "tools/tekupd/models.h"
 #include "tools/tekupd/search_request.h"
 
 #include <stdlib.h>
@@ -38,7 +40,8 @@ struct search {
 struct job {
     struct daemon *daemon;
     struct http_request *request;
-    struct replica *replica; /* that was searched: the names of the hits are its own */
+    struct replica *replica;   /* that is searched: the names of the hits are its own */
+    struct embedder *embedder; /* of the texts; where there is a replica, of its model */
     bool batch;
     size_t count;
     struct search *searches;
@@ -151,7 +154,10 @@ static void put_response(struct buffer *body, const struct job *job, const struc
     }
     json_put_close(body, ']');
     json_field_integer(body, "count", (int64_t)count);
-    json_field_text(body, "model", embedder_model(job->daemon->embedder));
+    json_field_text(body, "model",
+                    job->replica != NULL    ? replica_model(job->replica)
+                    : job->embedder != NULL ? embedder_model(job->embedder)
+                                            : models_serving(job->daemon->models));
     json_field_number(body, "tookMs", http_elapsed_ms(job->request), 6);
     put_partial(body, search);
     json_put_close(body, '}');
@@ -263,9 +269,11 @@ static void search_one(struct daemon *daemon, struct replica *replica, struct se
     catalog_filter_free(&filter);
 }
 
+/* Texts have been embedded for the replica that there was then; without any there is nothing yet
+ * that they could be compared with. */
 static void search_all(struct job *job)
 {
-    job->replica = mirror_use(&job->daemon->mirror);
+    if (job->embedder == NULL) job->replica = mirror_use(&job->daemon->mirror);
     for (size_t i = 0; i < job->count; i++)
         search_one(job->daemon, job->replica, &job->searches[i]);
 }
@@ -335,12 +343,12 @@ static int name_hits(struct search *search, struct error *err)
     return 0;
 }
 
-static void search_stored(struct daemon *daemon, struct search *search)
+static void search_stored(struct daemon *daemon, const char *model, struct search *search)
 {
     const struct search_request *wanted = &search->wanted;
     const struct vault_search query = {
         .vector = wanted->vector,
-        .model = embedder_model(daemon->embedder),
+        .model = model,
         .limit = wanted->limit,
         .ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
         .threshold = wanted->threshold,
@@ -353,6 +361,19 @@ static void search_stored(struct daemon *daemon, struct search *search)
         name_hits(search, &search->err);
 }
 
+/* The vault serves another model since the job was begun: once more for that one. */
+static void search_anew(struct job *job, struct search *search)
+{
+    struct models *models = job->daemon->models;
+    search->err = (struct error){0};
+    if (models_renew(models, &search->err) != 0) return;
+    struct embedder *embedder = job->daemon->pipeline.embedder;
+    if (job->embedder != NULL) job->embedder = embedder;
+    if (search_request_embed(&search->wanted, embedder, &search->err) == 0)
+        search_stored(job->daemon, embedder_model(embedder), search);
+    if (model_differs(&search->err)) search->err.code = ERR_UNAVAILABLE;
+}
+
 static void search_database(void *arg)
 {
     struct job *job = arg;
@@ -363,7 +384,8 @@ static void search_database(void *arg)
         if (away.code != ERR_NONE)
             search->err = away;
         else
-            search_stored(job->daemon, search);
+            search_stored(job->daemon, embedder_model(job->embedder), search);
+        if (model_differs(&search->err)) search_anew(job, search);
         if (search->err.code == ERR_UNAVAILABLE) away = search->err;
     }
     if (away.code != ERR_NONE) keeper_wake(job->daemon->keeper);
@@ -401,7 +423,7 @@ static void embed(void *arg)
         if (away.code != ERR_NONE)
             search->err = away;
         else
-            search_request_embed(&search->wanted, job->daemon->embedder, &search->err);
+            search_request_embed(&search->wanted, job->embedder, &search->err);
         if (search->err.code == ERR_UNAVAILABLE) away = search->err;
     }
     if (!job->batch && job->searches[0].err.code != ERR_NONE)
@@ -410,12 +432,33 @@ static void embed(void *arg)
         begin(job);
 }
 
+/* An index is asked by its own model, whichever serves by now; the database by the one that serves.
+ */
+static int choose_embedder(struct job *job, bool asks, struct error *err)
+{
+    struct daemon *daemon = job->daemon;
+    if (daemon->follower == NULL) {
+        job->embedder = daemon->pipeline.embedder;
+        return 0;
+    }
+    if (!asks) return 0;
+    job->replica = mirror_use(&daemon->mirror);
+    job->embedder = job->replica != NULL
+                        ? models_embedder(daemon->models, replica_model(job->replica), err)
+                        : daemon->pipeline.embedder;
+    return job->embedder != NULL ? 0 : -1;
+}
+
 /* A server that is asked for embeddings must not keep searches waiting that need none. */
 static void embed_first(struct job *job)
 {
+    struct error err = {0};
     bool asks = false;
     for (size_t i = 0; i < job->count; i++) asks = asks || job->searches[i].wanted.query != NULL;
-    if (!asks || !embedder_asks(job->daemon->embedder)) {
+    if (choose_embedder(job, asks, &err) != 0) {
+        for (size_t i = 0; i < job->count; i++) job->searches[i].err = err;
+        answer(job);
+    } else if (!asks || !embedder_asks(job->embedder)) {
         embed(job);
     } else if (workers_submit(job->daemon->askers, embed, job) != 0) {
         for (size_t i = 0; i < job->count; i++)
@@ -440,7 +483,7 @@ static struct job *job_create(struct daemon *daemon, struct http_request *reques
         free(searches);
         return NULL;
     }
-    *job = (struct job){daemon, request, NULL, batch, count, searches};
+    *job = (struct job){daemon, request, NULL, NULL, batch, count, searches};
     return job;
 }
 

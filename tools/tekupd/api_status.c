@@ -6,8 +6,11 @@
 #include "tools/tekupd/active.h"
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/json_write.h"
+#include "tools/tekupd/model_keeper.h"
+#include "tools/tekupd/models.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -232,13 +235,40 @@ static void put_passthrough(struct daemon *daemon, struct buffer *body)
     json_put_close(body, '}');
 }
 
+/* Of the model: as the daemon that leads tells it, or why nobody is at it. */
+static void put_change(struct daemon *daemon, struct buffer *body)
+{
+    struct model_state state = {0};
+    struct model_keeper *keeper = atomic_load(&daemon->model_keeper);
+    const char *wanted = models_wanted(daemon->models);
+    json_put_key(body, "change");
+    if (keeper != NULL) model_keeper_get(keeper, &state);
+    if (keeper == NULL || (state.wanted[0] == '\0' && strcmp(state.serving, wanted) == 0)) {
+        json_put_null(body);
+        return;
+    }
+    json_put_open(body, '{');
+    json_field_text(body, "to", state.wanted[0] != '\0' ? state.wanted : wanted);
+    json_field_integer(body, "done", state.done);
+    json_field_integer(body, "total", state.total);
+    json_field_integer(body, "refused", state.refused);
+    json_field_text(body, "error",
+                    state.error[0] != '\0'    ? state.error
+                    : state.wanted[0] != '\0' ? NULL
+                                              : "the daemon that leads has not begun with it");
+    json_put_close(body, '}');
+}
+
 static void put_embedding(struct daemon *daemon, struct buffer *body)
 {
+    const char *model = models_serving(daemon->models);
+    const struct embedder *embedder = models_embedder(daemon->models, model, NULL);
     json_put_key(body, "embedding");
     json_put_open(body, '{');
-    json_field_text(body, "provider", daemon->config.embedding_provider);
-    json_field_text(body, "model", embedder_model(daemon->embedder));
+    json_field_text(body, "provider", embedder != NULL ? embedder_provider(embedder) : NULL);
+    json_field_text(body, "model", model);
     json_field_integer(body, "dimensions", EMBEDDING_DIM);
+    put_change(daemon, body);
     json_put_close(body, '}');
 }
 

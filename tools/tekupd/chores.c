@@ -82,7 +82,8 @@ static int rebuild(struct chores *chores, struct error *err)
     int rc = -1;
     follow_init(&fresh, &chores->stop);
     snprintf(name, sizeof(name), "%.40s-rebuild", follower_own_name(chores->follower));
-    struct replica *replica = replica_create(&chores->options.index, chores->options.model, err);
+    struct replica *replica =
+        replica_create(&chores->options.index, models_serving(chores->options.models), err);
     if (replica == NULL) return -1;
     if (follow_connect(&fresh, chores->options.pool, err) == 0)
         rc = follow_read_all(&fresh, name, replica, &chores->progress, err);

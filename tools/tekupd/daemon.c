@@ -1,6 +1,5 @@
 #include "tools/tekupd/daemon.h"
 
-#include "ingest/embedding/openai.h"
 #include "ingest/http/http_client.h"
 #include "storage/base/log.h"
 #include "storage/passthrough/passthrough.h"
@@ -9,6 +8,8 @@
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/index_session.h"
 #include "tools/tekupd/keeper.h"
+#include "tools/tekupd/model_keeper.h"
+#include "tools/tekupd/models.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,6 @@ enum {
     MOST_LOOPS = 4,
     SEARCH_QUEUE = 1024,
     ASKERS = 8,
-    BATCH_BYTES = 250000, /* below the 300,000 tokens that OpenAI takes in a request */
     CLERK_QUEUE = 256,
     DRAIN_MS = 10000,
     SPARE_FILES = 256, /* for everything but the clients of the pass-through */
@@ -68,35 +68,11 @@ static int open_outgoing(struct daemon *daemon, struct error *err)
     return daemon->outgoing != NULL ? 0 : -1;
 }
 
-static struct embedder *make_embedder(const struct daemon *daemon, struct error *err)
-{
-    const struct config *config = &daemon->config;
-    if (strcmp(config->embedding_provider, "openai") != 0)
-        return embedder_create(config->embedding_provider, err);
-    const bool automatic = strcmp(config->embedding_dimensions, "auto") == 0;
-    const struct openai_options options = {
-        .http = daemon->outgoing,
-        .base_url = config->embedding_base_url,
-        .model = config->embedding_model,
-        .api_version = config->embedding_api_version,
-        .key_env = config->embedding_key_env,
-        .key_file = config->embedding_key_file,
-        .ask_dimensions = automatic ? openai_takes_dimensions(config->embedding_model)
-                                    : strcmp(config->embedding_dimensions, "on") == 0,
-        .batch_texts = config->embedding_batch,
-        .batch_bytes = BATCH_BYTES,
-        .parallel = config->embedding_parallel,
-    };
-    return embedder_create_openai(&options, err);
-}
-
 static int open_pipeline(struct daemon *daemon, struct error *err)
 {
-    daemon->embedder = make_embedder(daemon, err);
-    if (daemon->embedder == NULL) return -1;
-    daemon->pipeline = (struct pipeline){
-        .pool = daemon->pool, .embedder = daemon->embedder, .http = daemon->outgoing};
-    return 0;
+    daemon->pipeline = (struct pipeline){.pool = daemon->pool, .http = daemon->outgoing};
+    daemon->models = models_create(&daemon->config, daemon->outgoing, &daemon->pipeline, err);
+    return daemon->models != NULL ? 0 : -1;
 }
 
 /* What is wrong with the vault or the index from the start will not pass by itself. */
@@ -124,7 +100,7 @@ static int open_follower(struct daemon *daemon, struct error *err)
     struct follower_options options = {
         .pool = daemon->pool,
         .mirror = &daemon->mirror,
-        .model = embedder_model(daemon->embedder),
+        .models = daemon->models,
         .data = config->data,
         .snapshot_changes = config->snapshot_changes,
         .snapshot_minutes = config->snapshot_minutes,
@@ -291,6 +267,7 @@ void daemon_stop(struct daemon *daemon)
     chores_stop(daemon->chores);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
+    model_keeper_stop(atomic_load(&daemon->model_keeper));
     events_stop(daemon->events);
     passthrough_stop(daemon->passthrough);
     if (daemon->http != NULL) {
@@ -317,7 +294,8 @@ void daemon_stop(struct daemon *daemon)
     chores_free(daemon->chores);
     follower_free(daemon->follower);
     mirror_destroy(&daemon->mirror);
-    if (daemon->embedder != NULL) embedder_free(daemon->embedder);
+    model_keeper_free(atomic_exchange(&daemon->model_keeper, NULL));
+    models_free(daemon->models);
     http_client_free(daemon->outgoing);
     pool_free(daemon->pool);
     if (daemon->cluster != NULL && cluster_close(daemon->cluster, &err) != 0)

@@ -7,7 +7,6 @@
 #ifndef TEKUPD_DAEMON_H
 #define TEKUPD_DAEMON_H
 
-#include "ingest/embedding/embed.h"
 #include "ingest/pipeline.h"
 #include "ingest/sync.h"
 #include "storage/cluster.h"
@@ -30,6 +29,8 @@
 struct chores;
 struct follower;
 struct keeper;
+struct model_keeper;
+struct models;
 struct passthrough;
 
 struct daemon {
@@ -38,8 +39,8 @@ struct daemon {
     struct datadir datadir;
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
-    struct embedder *embedder;
     struct http_client *outgoing; /* calls to other services */
+    struct models *models;        /* that turn texts into embeddings */
     struct mirror mirror;
     struct follower
         *follower; /* of the mirror; these two are NULL with search.backend = postgres */
@@ -56,7 +57,9 @@ struct daemon {
     struct events *events;
     struct listener passthrough_listener;
     struct passthrough *passthrough; /* NULL with passthrough.listen = off */
-    _Atomic(struct syncer *) syncer; /* NULL until the database is there and migrated */
+    /* NULL until the database is there and migrated, these two. */
+    _Atomic(struct syncer *) syncer;
+    _Atomic(struct model_keeper *) model_keeper;
     _Atomic size_t ef;               /* of searches that name none; 0: the index's own */
     void (*failed)(void *arg);       /* called once when it cannot go on */
     void *failed_arg;

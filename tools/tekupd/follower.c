@@ -12,6 +12,7 @@
 
 #include "storage/base/log.h"
 #include "storage/cuid.h"
+#include "storage/model.h"
 #include "tools/tekupd/follow.h"
 #include "tools/tekupd/follower_name.h"
 #include "tools/tekupd/snapshot.h"
@@ -66,7 +67,7 @@ struct follower {
     pthread_cond_t changed; /* adoption->done, fences */
     bool fence_wanted;
     unsigned long long fences;
-    char *position; /* a copy of the follow's fenced one */
+    char *position;         /* a copy of the follow's fenced one */
     char *applied_position; /* of the last one that the mirror has caught up with */
     struct follower_report report;
     struct follow_progress progress;
@@ -305,7 +306,7 @@ static int read_all(struct follower *follower, const char *reason, struct error 
     /* Searches go on in the one that they have, if they have one. */
     replica_release(follower->follow.replica);
     follower->follow.replica = NULL;
-    fresh = replica_create(&follower->options.index, follower->options.model, err);
+    fresh = replica_create(&follower->options.index, models_serving(follower->options.models), err);
     if (fresh == NULL) return -1;
     const int rc =
         follow_read_all(&follower->follow, follower->name, fresh, &follower->progress, err);
@@ -372,14 +373,43 @@ static void serve_between(void *arg)
         follow_fenced(&follower->follow, false, &err);
 }
 
+static bool is_of(const struct follow *follow, const char *model)
+{
+    return follow->replica == NULL || strcmp(replica_model(follow->replica), model) == 0;
+}
+
+/* Which model the vault serves, on new connections. */
+static int look_at_model(struct follower *follower, struct error *err)
+{
+    char serving[MODEL_SIZE];
+    if (model_serving(follower->follow.feed, serving, err) != 0) return -1;
+    return models_take(follower->options.models, serving, err);
+}
+
+/* Whether it can go on from where it is (1); else 0 with why not. */
+static int can_go_on(struct follower *follower, char *reason, size_t reason_size, struct error *err)
+{
+    const struct follow *follow = &follower->follow;
+    const char *serving = models_serving(follower->options.models);
+    if (is_of(follow, serving))
+        return follow_can_go_on(&follower->follow, reason, reason_size, err);
+    snprintf(reason, reason_size, "it is of the embedding model %s, not %s",
+             replica_model(follow->replica), serving);
+    pthread_mutex_lock(&follower->lock);
+    follower->report.changing = follower->answering;
+    pthread_mutex_unlock(&follower->lock);
+    return 0;
+}
+
 /* Connects, and reads everything where it cannot go on from where it is. */
 static int come_up(struct follower *follower, struct error *err)
 {
     char reason[400];
     struct follow *follow = &follower->follow;
     if (follow_connect(follow, follower->options.pool, err) != 0) return -1;
+    if (look_at_model(follower, err) != 0) return -1;
     if (follow_step_back(follow, err) != 0) return -1;
-    const int goes_on = follow_can_go_on(follow, reason, sizeof(reason), err);
+    const int goes_on = can_go_on(follower, reason, sizeof(reason), err);
     if (goes_on < 0) return -1;
     if (goes_on == 0) {
         drop_snapshot(follower, reason);
@@ -413,6 +443,7 @@ static void caught_up(struct follower *follower)
     follower->applied_position = applied;
     if (first) follower->report.load_seconds = now() - follower->loading_s;
     follower->report.answering = true;
+    follower->report.changing = false;
     follower->report.from_snapshot = follower->from_snapshot;
     follower->report.state = FOLLOWER_FOLLOWING;
     pthread_mutex_unlock(&follower->lock);
@@ -475,6 +506,11 @@ static int read_feed(struct follower *follower, struct error *err)
 static void take_over(struct follower *follower, struct adoption *adoption)
 {
     struct follow *fresh = adoption->fresh;
+    if (!is_of(fresh, replica_model(follower->follow.replica))) {
+        adoption->rc = error_set(&adoption->err, ERR_CONFLICT, "model",
+                                 "the vault serves another embedding model by now");
+        return;
+    }
     adoption->rc = follow_changes(fresh, NULL, NULL, &follower->applied, &adoption->err);
     if (adoption->rc == 0) adoption->rc = put_name(follower, fresh->rows, &adoption->err);
     if (adoption->rc == 0) adoption->rc = follow_fenced(fresh, true, &adoption->err);
@@ -548,6 +584,9 @@ static int follow_on(struct follower *follower, struct error *err)
 {
     struct follow *follow = &follower->follow;
     while (!is_stopping(follower)) {
+        if (!is_of(follow, models_serving(follower->options.models)))
+            return error_set(err, ERR_CONFLICT, "model",
+                             "the vault serves another embedding model");
         adopt(follower);
         if (serve(follower, err) != 0 || read_feed(follower, err) != 0 ||
             heartbeat(follower, err) != 0)
@@ -595,8 +634,7 @@ static void open_snapshot(struct follower *follower)
     struct snapshot snapshot;
     const struct follower_options *options = &follower->options;
     const double began = now();
-    const int found =
-        snapshot_open(options->data, options->model, &options->index, &snapshot, &err);
+    const int found = snapshot_open(options->data, &options->index, &snapshot, &err);
     if (found < 0 && err.code == ERR_INVALID) {
         snapshot_set_aside(options->data, err.message);
     } else if (found < 0) {
@@ -639,6 +677,7 @@ static void *run(void *arg)
             if (follow_on(follower, &err) == 0) break;
         }
         if (is_stopping(follower)) break;
+        if (model_differs(&err)) continue;
         lost(follower, &err);
         if (!may_pass(follower, &err)) {
             follower->options.failed(follower->options.arg, &err);
@@ -793,6 +832,7 @@ bool follower_is_ready(struct follower *follower, bool *loading, char *reason, s
     struct follower_report report;
     follower_get(follower, &report);
     *loading = !report.answering;
+    if (report.changing && report.answering && report.state != FOLLOWER_AWAY) return true;
     switch (report.state) {
     case FOLLOWER_WAITING:
         snprintf(reason, reason_size, "the index is still loading");

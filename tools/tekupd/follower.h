@@ -7,6 +7,10 @@
  * connects again, with pauses that grow and differ from those of other daemons, and goes on from
  * where it was.
  *
+ * When the vault serves another model (storage/model.h) nothing more is read into the mirror, which
+ * still answers with the model that it has; the vault is read into another one, which takes its
+ * place.
+ *
  * All functions may be called from any thread.
  */
 #ifndef TEKUPD_FOLLOWER_H
@@ -16,6 +20,7 @@
 #include "storage/pool.h"
 #include "tools/tekupd/follow.h"
 #include "tools/tekupd/mirror.h"
+#include "tools/tekupd/models.h"
 #include "tools/tekupd/saver.h"
 
 #include <stdbool.h>
@@ -28,7 +33,7 @@ struct follower_options {
     struct pool *pool;
     struct mirror *mirror;
     tk_index_options index;
-    const char *model;     /* these two outlive the follower */
+    struct models *models; /* these two outlive the follower */
     const char *data;      /* the directory DATA */
     long snapshot_changes; /* these two as of the saver */
     int snapshot_minutes;
@@ -67,6 +72,7 @@ enum follower_state {
 struct follower_report {
     enum follower_state state;
     bool answering;             /* searches can be answered */
+    bool changing;              /* by a model that the vault does not serve any more */
     bool from_snapshot;         /* the start was made from one */
     char reason[512];           /* of FOLLOWER_AWAY */
     unsigned long long applied; /* changes, since the start */
@@ -77,7 +83,8 @@ void follower_get(struct follower *follower, struct follower_report *report);
 
 const char *follower_state_name(enum follower_state state);
 
-/* Whether the mirror has what the feed tells; otherwise why not, and whether it has never had it.
+/* Whether the mirror has what the feed tells, or is of a model that another one is taking the place
+ * of; otherwise why not, and whether it has never had it.
  */
 bool follower_is_ready(struct follower *follower, bool *loading, char *reason, size_t reason_size);
 

@@ -2,6 +2,7 @@
 
 #include "storage/base/log.h"
 #include "tools/tekupd/daemon.h"
+#include "tools/tekupd/models.h"
 
 #include <string.h>
 #include <time.h>
@@ -45,7 +46,7 @@ static int write_row(struct daemon *daemon, struct error *err)
     if (strcmp(identity, door->identity) != 0 && change_secret(door, identity, err) != 0) return -1;
     const struct door row = {.run = daemon->config.run,
                              .secret = door->secret,
-                             .model = embedder_model(daemon->embedder),
+                             .model = models_serving(daemon->models),
                              .answers = daemon->follower != NULL && daemon->passthrough != NULL};
     return door_open(daemon->pool, &row, err);
 }

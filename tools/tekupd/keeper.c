@@ -1,10 +1,13 @@
 #include "tools/tekupd/keeper.h"
 
 #include "storage/base/log.h"
+#include "storage/model.h"
 #include "storage/passthrough/passthrough.h"
 #include "storage/sources.h"
 #include "tools/tekupd/daemon.h"
 #include "tools/tekupd/follower.h"
+#include "tools/tekupd/model_keeper.h"
+#include "tools/tekupd/models.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -117,9 +120,15 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
     if (check_backend(daemon, &schema, err) != 0) return -1;
     if (sync_status_recover(daemon->pool, &recovered, err) != 0) return -1;
     if (recovered > 0) log_info("sync.recovered", "interrupted=%zu", recovered);
+    /* What is synced from here on is embedded by the model that serves. */
+    if (model_establish(daemon->pool, models_wanted(daemon->models), err) != 0) return -1;
+    if (models_renew(daemon->models, err) != 0) return -1;
     struct syncer *syncer = syncer_create(&daemon->pipeline, daemon->config.sync_threads, err);
     if (syncer == NULL) return -1;
     atomic_store(&daemon->syncer, syncer);
+    struct model_keeper *model_keeper = model_keeper_create(daemon, err);
+    if (model_keeper == NULL) return -1;
+    atomic_store(&daemon->model_keeper, model_keeper);
     return 0;
 }
 

@@ -15,16 +15,18 @@ struct replica *replica_of(tk_index *index, struct catalog *catalog, const char 
                            struct error *err)
 {
     struct replica *replica = calloc(1, sizeof(*replica));
-    if (replica == NULL || catalog == NULL) {
+    char *name = strdup(model);
+    if (replica == NULL || catalog == NULL || name == NULL) {
         error_set(err, ERR_INTERNAL, NULL, "memory ran out");
         tk_index_free(index);
         catalog_free(catalog);
         free(replica);
+        free(name);
         return NULL;
     }
     replica->index = index;
     replica->catalog = catalog;
-    replica->model = model;
+    replica->model = name;
     atomic_init(&replica->references, 1);
     pthread_mutex_init(&replica->writing, NULL);
     return replica;
@@ -54,6 +56,7 @@ void replica_release(struct replica *replica)
     tk_index_free(replica->index);
     catalog_free(replica->catalog);
     pthread_mutex_destroy(&replica->writing);
+    free(replica->model);
     free(replica);
 }
 

@@ -25,7 +25,7 @@
 struct replica;
 
 /* An empty one. options as for tk_index_create, with dim EMBEDDING_DIM. model is the embedding
- * model whose vectors it holds, a string that outlives it. The caller holds the reference. */
+ * model whose vectors it holds. The caller holds the reference. */
 struct replica *replica_create(const tk_index_options *options, const char *model,
                                struct error *err);
 

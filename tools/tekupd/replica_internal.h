@@ -11,7 +11,7 @@
 struct replica {
     tk_index *index;
     struct catalog *catalog;
-    const char *model;
+    char *model;
     pthread_mutex_t writing;
     atomic_int references;
 };

@@ -249,13 +249,9 @@ static int take_later_position(const char *data, struct note *note, struct error
     return note->position != NULL ? 0 : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
 }
 
-static int check_options(const tk_index *index, const struct note *note, const char *model,
-                         const tk_index_options *options, struct error *err)
+static int check_options(const tk_index *index, const tk_index_options *options, struct error *err)
 {
     tk_index_stats stats;
-    if (strcmp(note->model, model) != 0)
-        return error_set(err, ERR_INVALID, NULL, "it is of the embedding model %s, not %s",
-                         note->model, model);
     tk_index_get_stats(index, &stats);
     if (stats.dim != options->dim || stats.max_neighbours != options->max_neighbours ||
         stats.ef_construction != options->ef_construction || stats.ef_search != options->ef_search)
@@ -267,7 +263,7 @@ static int check_options(const tk_index *index, const struct note *note, const c
 }
 
 static int open_catalog(const char *data, tk_index *index, const struct note *note,
-                        const char *model, struct snapshot *snapshot, struct error *err)
+                        struct snapshot *snapshot, struct error *err)
 {
     char path[PATH_SIZE];
     struct catalog *catalog = catalog_load(place(data, note->catalog, path), &note->file, err);
@@ -276,12 +272,12 @@ static int open_catalog(const char *data, tk_index *index, const struct note *no
         if (err->code == ERR_IO) err->code = ERR_INVALID; /* it belongs to the index, and is gone */
         return -1;
     }
-    snapshot->replica = replica_of(index, catalog, model, err);
+    snapshot->replica = replica_of(index, catalog, note->model, err);
     return snapshot->replica != NULL ? 0 : -1;
 }
 
-int snapshot_open(const char *data, const char *model, const tk_index_options *options,
-                  struct snapshot *snapshot, struct error *err)
+int snapshot_open(const char *data, const tk_index_options *options, struct snapshot *snapshot,
+                  struct error *err)
 {
     char path[PATH_SIZE];
     struct note note = {0};
@@ -294,12 +290,12 @@ int snapshot_open(const char *data, const char *model, const tk_index_options *o
         return error_set(err, status == TK_ENOMEM ? ERR_INTERNAL : ERR_INVALID, NULL, "%s",
                          problem.message);
     int rc = read_note(index, &note, err);
-    if (rc == 0) rc = check_options(index, &note, model, options, err);
+    if (rc == 0) rc = check_options(index, options, err);
     if (rc == 0) rc = take_later_position(data, &note, err);
     if (rc != 0)
         tk_index_free(index);
     else
-        rc = open_catalog(data, index, &note, model, snapshot, err);
+        rc = open_catalog(data, index, &note, snapshot, err);
     if (rc == 0) {
         strcpy(snapshot->identity, note.identity);
         snapshot->position = note.position;

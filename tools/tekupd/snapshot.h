@@ -34,11 +34,11 @@ int snapshot_save(const char *data, struct replica *replica, const char *identit
 /* The content of the last snapshot has not changed up to this position. */
 int snapshot_move(const char *data, const char *position, struct error *err);
 
-/* Opens the last snapshot. Returns 1, or 0 where there is none. One that is damaged, or of another
- * model or other options of the index (those that shape the graph), is ERR_INVALID with the reason.
- */
-int snapshot_open(const char *data, const char *model, const tk_index_options *options,
-                  struct snapshot *snapshot, struct error *err);
+/* Opens the last snapshot. Returns 1, or 0 where there is none. One that is damaged, or of other
+ * options of the index (those that shape the graph), is ERR_INVALID with the reason. Whether its
+ * model is the one that the vault serves is for the caller to look at. */
+int snapshot_open(const char *data, const tk_index_options *options, struct snapshot *snapshot,
+                  struct error *err);
 
 /* Puts it aside for somebody to look at, in the place of one that was put aside before, and says so
  * in the log. */
