@@ -16,8 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { SETTLED_S = 120 }; /* the minute itself, and clocks that differ */
-
 struct notion {
     struct notion_config config;
     struct notion_api api;
@@ -67,10 +65,7 @@ static int notion_check(const char *repository, const char *config, struct error
  * unseen, so that it is another sha at the next. */
 static void sha_of(const struct notion *notion, const struct notion_page *page, char sha[80])
 {
-    struct tm utc = {0};
-    const bool read = strptime(page->edited, "%Y-%m-%dT%H:%M:%S", &utc) != NULL;
-    const bool open = !read || difftime(notion->listed.tv_sec, timegm(&utc)) < SETTLED_S;
-    if (open)
+    if (!notion_is_settled(page->edited, notion->listed.tv_sec))
         snprintf(sha, 80, "%s %lld.%09ld", page->edited, (long long)notion->listed.tv_sec,
                  notion->listed.tv_nsec);
     else

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { PAGE_SIZE = 100, PART_MOST = 200, DEPTH_MOST = 100, RESTARTS_MOST = 3 };
+enum { SETTLED_S = 120 }; /* the minute itself, and clocks that differ */
 /* With room for what tells equal ones apart. */
 enum { PATH_MOST = SOURCE_PATH_MAX - 64 };
 
@@ -85,6 +86,8 @@ void notion_pages_free(struct notion_pages *pages)
     forget(pages);
     free(pages->list);
     free(pages->by_path);
+    json_decref(pages->blocks_before);
+    json_decref(pages->blocks);
     *pages = (struct notion_pages){0};
 }
 
@@ -225,12 +228,12 @@ static int search_all(struct notion_api *api, struct notion_pages *pages, struct
 
 char *notion_pages_save(const struct notion_pages *pages)
 {
-    json_t *root = json_object();
+    json_t *ids = json_object();
     for (size_t i = 0; i < pages->count; i++)
-        json_object_set_new(root, pages->list[i].id, json_boolean(pages->list[i].is_database));
-    char *text = root != NULL && json_object_size(root) == pages->count
-                     ? json_dumps(root, JSON_COMPACT)
-                     : NULL;
+        json_object_set_new(ids, pages->list[i].id, json_boolean(pages->list[i].is_database));
+    const bool whole = json_object_size(ids) == pages->count;
+    json_t *root = json_pack("{s:o, s:O*}", "pages", ids, "blocks", pages->blocks);
+    char *text = root != NULL && whole ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
 }
@@ -301,15 +304,50 @@ int notion_pages_list(struct notion_api *api, const char *cursor, struct notion_
 {
     if (search_all(api, pages, err) != 0) return -1;
     json_t *known = cursor != NULL ? json_loads(cursor, 0, NULL) : NULL;
-    const int status = ask_for_missing(api, known, pages, err);
+    const int status = ask_for_missing(api, json_object_get(known, "pages"), pages, err);
+    pages->blocks_before = json_incref(json_object_get(known, "blocks"));
     json_decref(known);
     return status;
 }
 
 /* ---- Paths ---- */
 
+bool notion_is_settled(const char *edited, time_t listed)
+{
+    struct tm utc = {0};
+    return strptime(edited, "%Y-%m-%dT%H:%M:%S", &utc) != NULL &&
+           difftime(listed, timegm(&utc)) >= SETTLED_S;
+}
+
+/* Where the block is by what was found out before: a block that moves is an edit of its page. */
+static bool know_block(const struct notion_pages *pages, const json_t *blocks,
+                       struct notion_page *page)
+{
+    const json_t *place = json_object_get(blocks, page->parent);
+    const char *edited = json_string_value(json_array_get(place, 1));
+    char id[NOTION_ID_SIZE];
+    if (notion_id_read(json_string_value(json_array_get(place, 0)), id) != 0) return false;
+    const struct notion_page *above = find_id(pages, id);
+    if (above == NULL || edited == NULL || strcmp(above->edited, edited) != 0) return false;
+    memcpy(page->parent, id, sizeof(id));
+    page->parent_is_block = false;
+    return true;
+}
+
+static int note_block(struct notion_pages *pages, const char *block, const char *parent,
+                      struct error *err)
+{
+    const struct notion_page *above = parent[0] != '\0' ? find_id(pages, parent) : NULL;
+    if (above == NULL || !notion_is_settled(above->edited, time(NULL))) return 0;
+    if (pages->blocks == NULL && (pages->blocks = json_object()) == NULL) return out_of_memory(err);
+    return json_object_set_new(pages->blocks, block,
+                               json_pack("[s, s]", above->id, above->edited)) == 0
+               ? 0
+               : out_of_memory(err);
+}
+
 /* Finds the page or database that a block is in, which takes a call for each block between. */
-static int leave_blocks(struct notion_api *api, struct notion_page *page, struct error *err)
+static int ask_for_block(struct notion_api *api, struct notion_page *page, struct error *err)
 {
     for (int depth = 0; page->parent_is_block && depth < DEPTH_MOST; depth++) {
         char path[64];
@@ -438,10 +476,23 @@ static int tell_apart(struct notion_pages *pages, struct error *err)
     return 0;
 }
 
+/* Puts a page that is in a block into the page or database that the block is in. */
+static int leave_blocks(struct notion_api *api, struct notion_pages *pages,
+                        struct notion_page *page, struct error *err)
+{
+    char block[NOTION_ID_SIZE];
+    if (!page->parent_is_block) return 0;
+    memcpy(block, page->parent, sizeof(block));
+    if (!know_block(pages, pages->blocks, page) && !know_block(pages, pages->blocks_before, page) &&
+        ask_for_block(api, page, err) != 0)
+        return -1;
+    return note_block(pages, block, page->parent, err);
+}
+
 int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err)
 {
     for (size_t i = 0; i < pages->count; i++)
-        if (leave_blocks(api, &pages->list[i], err) != 0) return -1;
+        if (leave_blocks(api, pages, &pages->list[i], err) != 0) return -1;
     pages->by_path = calloc(pages->count + 1, sizeof(*pages->by_path));
     if (pages->by_path == NULL) return out_of_memory(err);
     for (size_t i = 0; i < pages->count; i++) {

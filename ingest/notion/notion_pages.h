@@ -11,6 +11,9 @@
 
 #include "ingest/notion/notion_api.h"
 
+#include <stdbool.h>
+#include <time.h>
+
 struct notion_page {
     char id[NOTION_ID_SIZE];
     char parent[NOTION_ID_SIZE]; /* "": the workspace */
@@ -28,6 +31,9 @@ struct notion_pages {
     size_t count, room;
     size_t *by_path; /* places of those that are documents, by path */
     size_t document_count;
+    /* Where blocks are that pages are in: {block: [page or database, its last edit]}. Of the last
+     * sync, where that still holds, and of this one. Or NULL. */
+    json_t *blocks_before, *blocks;
 };
 
 /* Asks for all of them. A listing that Notion says is not complete fails. Since search may leave
@@ -36,11 +42,16 @@ struct notion_pages {
 int notion_pages_list(struct notion_api *api, const char *cursor, struct notion_pages *pages,
                       struct error *err);
 
-/* The ids of all, for the next listing. The caller frees it. NULL when memory ran out. */
+/* The ids of all, and where blocks are, for the next listing. The caller frees it. NULL when memory
+ * ran out. */
 char *notion_pages_save(const struct notion_pages *pages);
 
 /* Gives the documents their paths; of those below the roots where there are any. */
 int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err);
+
+/* Whether what was edited then, in whole minutes, cannot have been edited in that minute again since
+ * it was listed. */
+bool notion_is_settled(const char *edited, time_t listed);
 
 const struct notion_page *notion_pages_find(const struct notion_pages *pages, const char *path);
 void notion_pages_free(struct notion_pages *pages);
