@@ -103,7 +103,7 @@ def test_what_was_paid_for_survives_a_kill(make, openai, tmp_path):
     daemon.add_source("paid", tmp_path)
     lock = daemon.lock()
     daemon.request_sync("paid")
-    daemon.wait_blocked(2)
+    daemon.wait_blocked(4)  # all threads of the sync: none is asking
     paid = len(openai.inputs)
     assert paid > 64
     daemon.kill()
