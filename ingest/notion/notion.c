@@ -61,8 +61,8 @@ static int notion_check(const char *repository, const char *config, struct error
 
 /* ---- Listing ---- */
 
-/* "2026-11-28T08:00:00.000Z", with the time of this listing behind it as long as the page may change
- * unseen, so that it is another sha at the next. */
+/* "2026-11-28T08:00:00.000Z", with the time of this listing behind it as long as the page may
+ * change unseen, so that it is another sha at the next. */
 static void sha_of(const struct notion *notion, const struct notion_page *page, char sha[80])
 {
     if (!notion_is_settled(page->edited, notion->listed.tv_sec))

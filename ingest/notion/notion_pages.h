@@ -49,8 +49,8 @@ char *notion_pages_save(const struct notion_pages *pages);
 /* Gives the documents their paths; of those below the roots where there are any. */
 int notion_pages_name(struct notion_api *api, struct notion_pages *pages, struct error *err);
 
-/* Whether what was edited then, in whole minutes, cannot have been edited in that minute again since
- * it was listed. */
+/* Whether what was edited then, in whole minutes, cannot have been edited in that minute again
+ * since it was listed. */
 bool notion_is_settled(const char *edited, time_t listed);
 
 const struct notion_page *notion_pages_find(const struct notion_pages *pages, const char *path);
