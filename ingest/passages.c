@@ -147,7 +147,7 @@ static int find_texts(struct pool *pool, const struct embedder *embedder, const 
 static int find_together(struct passages *const *list, size_t count, size_t total,
                          struct pool *pool, const struct embedder *embedder, struct error *err)
 {
-    uint8_t *hashes = malloc(total * SHA256_SIZE + 1);
+    uint8_t *hashes = calloc(total + 1, SHA256_SIZE);
     bool *found = calloc(total + 1, sizeof(*found));
     bool *refused = calloc(total + 1, sizeof(*refused));
     float *vectors = malloc((total * EMBEDDING_DIM + 1) * sizeof(*vectors));

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
-enum { LOOK_EACH_MS = 200 };
+enum { LOOK_EACH_MS = 200, GATHER_MS = 50 };
 
 /* A call that waits for its texts. */
 struct caller {
@@ -45,6 +45,9 @@ struct openai {
     pthread_mutex_t lock; /* protects what follows, and the callers */
     pthread_cond_t changed;
     struct items queue;
+    size_t queued_bytes;
+    int queued;
+    double since; /* when the queue began to wait, by the monotonic clock */
     int on_way;
 };
 
@@ -74,6 +77,32 @@ static int batch_create(struct batch *batch, size_t room)
     return -1;
 }
 
+static double now(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+/* These two under the lock. */
+static void enter_queue(struct openai *openai, struct item *item, bool first)
+{
+    if (openai->queued++ == 0) openai->since = now();
+    openai->queued_bytes += item->text->length;
+    if (first)
+        TAILQ_INSERT_HEAD(&openai->queue, item, link);
+    else
+        TAILQ_INSERT_TAIL(&openai->queue, item, link);
+}
+
+static void leave_queue(struct openai *openai, struct item *item)
+{
+    TAILQ_REMOVE(&openai->queue, item, link);
+    openai->queued_bytes -= item->text->length;
+    openai->queued--;
+    openai->since = now(); /* what is left waits from now on */
+}
+
 /* Takes from the head of the queue what fits into a request. Under the lock. */
 static void take(struct openai *openai, struct batch *batch)
 {
@@ -84,7 +113,7 @@ static void take(struct openai *openai, struct batch *batch)
         if (batch->count == (size_t)openai->batch_texts ||
             (batch->count > 0 && bytes + length > (size_t)openai->batch_bytes))
             break;
-        TAILQ_REMOVE(&openai->queue, item, link);
+        leave_queue(openai, item);
         bytes += length;
         batch->items[batch->count] = item;
         batch->texts[batch->count] = item->text;
@@ -99,7 +128,7 @@ static void withdraw(struct openai *openai, struct caller *caller)
     for (item = TAILQ_FIRST(&openai->queue); item != NULL; item = next) {
         next = TAILQ_NEXT(item, link);
         if (item->caller != caller) continue;
-        TAILQ_REMOVE(&openai->queue, item, link);
+        leave_queue(openai, item);
         caller->left--;
     }
 }
@@ -114,7 +143,7 @@ static void settle(struct openai *openai, const struct batch *batch, size_t begi
         struct item *item = batch->items[i];
         struct caller *caller = item->caller;
         if (err != NULL && err->code == ERR_CANCELLED && caller != sender && !caller->failed) {
-            TAILQ_INSERT_HEAD(&openai->queue, item, link);
+            enter_queue(openai, item, true);
             continue;
         }
         caller->left--;
@@ -191,14 +220,23 @@ static void send_next(struct openai *openai, const struct caller *sender)
 
 /* ---- Callers ---- */
 
-static struct timespec soon(void)
+static struct timespec soon(long ms)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += LOOK_EACH_MS * 1000000L;
+    at.tv_nsec += ms * 1000000L;
     at.tv_sec += at.tv_nsec / 1000000000L;
     at.tv_nsec %= 1000000000L;
     return at;
+}
+
+/* Whether what is in the queue is to be sent now. Under the lock. */
+static bool is_ripe(const struct openai *openai)
+{
+    if (openai->queued == 0 || openai->on_way >= openai->parallel) return false;
+    return openai->on_way == 0 || openai->queued >= openai->batch_texts ||
+           openai->queued_bytes >= (size_t)openai->batch_bytes ||
+           now() - openai->since >= GATHER_MS / 1e3;
 }
 
 /* Returns when no text of the caller is queued or on its way. Under the lock. */
@@ -210,11 +248,10 @@ static void work_until_done(struct openai *openai, struct caller *caller)
             caller->failed = true;
             error_set(&caller->err, ERR_CANCELLED, NULL, "interrupted");
             withdraw(openai, caller);
-        } else if (!caller->failed && !TAILQ_EMPTY(&openai->queue) &&
-                   openai->on_way < openai->parallel) {
+        } else if (!caller->failed && is_ripe(openai)) {
             send_next(openai, caller);
         } else {
-            const struct timespec until = soon();
+            const struct timespec until = soon(openai->queued > 0 ? GATHER_MS : LOOK_EACH_MS);
             pthread_cond_timedwait(&openai->changed, &openai->lock, &until);
         }
     }
@@ -231,7 +268,7 @@ static int embed_documents(struct openai *openai, const struct embed_call *call,
                                  .vector = call->out + i * EMBEDDING_DIM,
                                  .refused = call->refused != NULL ? &call->refused[i] : NULL,
                                  .caller = &caller};
-        TAILQ_INSERT_TAIL(&openai->queue, &items[i], link);
+        enter_queue(openai, &items[i], false);
     }
     work_until_done(openai, &caller);
     pthread_mutex_unlock(&openai->lock);
