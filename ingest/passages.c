@@ -124,8 +124,12 @@ static int make_room(struct passages *passages, struct error *err)
 
 static void count_missing(struct passages *passages)
 {
-    passages->missing = 0;
-    for (size_t i = 0; i < passages->text_count; i++) passages->missing += !passages->found[i];
+    passages->missing = passages->missing_bytes = 0;
+    for (size_t i = 0; i < passages->text_count; i++) {
+        if (passages->found[i]) continue;
+        passages->missing++;
+        passages->missing_bytes += passages->texts[i].length;
+    }
 }
 
 /* Those that a server is known not to take count as found, and have no embedding. */

@@ -21,6 +21,7 @@ struct passages {
 
     bool *found;                 /* for each text, whether the vault has an embedding of it */
     size_t missing;              /* texts that were not found, once passages_find has looked */
+    size_t missing_bytes;        /* of those */
     bool *refused;               /* for each text */
     size_t embedded;             /* texts that the provider has embedded */
     struct chunk_write *rejects; /* chunks whose text it refuses; no longer among the chunks */

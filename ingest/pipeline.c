@@ -140,6 +140,11 @@ size_t draft_missing(const struct draft *draft)
     return draft->passages.missing;
 }
 
+size_t draft_missing_bytes(const struct draft *draft)
+{
+    return draft->passages.missing_bytes;
+}
+
 /* Those whose embeddings were not given; NULL where memory ran out. */
 static struct passages **list_passages(struct draft *const *drafts, size_t count, size_t *listed)
 {

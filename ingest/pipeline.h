@@ -75,6 +75,7 @@ int pipeline_cut(const struct document_input *input, struct draft **draft, struc
 void draft_free(struct draft *draft);            /* NULL is allowed */
 size_t draft_texts(const struct draft *draft);   /* distinct ones */
 size_t draft_missing(const struct draft *draft); /* of them, after pipeline_find */
+size_t draft_missing_bytes(const struct draft *draft);
 
 /* Takes the embeddings that were paid for already. */
 int pipeline_find(struct pipeline *pipeline, struct draft *const *drafts, size_t count,

@@ -35,7 +35,7 @@ void gather_free(struct gather *gather)
     free(gather->documents);
     gather->documents = NULL;
     gather->count = gather->room = gather->looked_up = 0;
-    gather->texts = gather->missing = gather->bytes = 0;
+    gather->texts = gather->missing = gather->missing_bytes = gather->bytes = 0;
 }
 
 /* Takes the one at i out; those behind it move up. */
@@ -46,6 +46,7 @@ static struct gathered take_out(struct gather *gather, size_t i)
     if (i < gather->looked_up) {
         gather->looked_up--;
         gather->missing -= draft_missing(document.draft);
+        gather->missing_bytes -= draft_missing_bytes(document.draft);
     } else {
         gather->texts -= draft_texts(document.draft);
     }
@@ -90,11 +91,13 @@ static int embed(struct gather *gather, size_t count, struct error *err)
 static size_t count_fitting(const struct gather *gather)
 {
     const size_t most = embedder_batch(gather->pipeline->embedder);
-    size_t texts = 0;
+    const size_t bytes_most = embedder_batch_bytes(gather->pipeline->embedder);
+    size_t texts = 0, bytes = 0;
     size_t count = 0;
     while (count < gather->looked_up) {
         texts += draft_missing(gather->documents[count].draft);
-        if (count > 0 && texts > most) break;
+        bytes += draft_missing_bytes(gather->documents[count].draft);
+        if (count > 0 && (texts > most || bytes > bytes_most)) break;
         count++;
     }
     return count;
@@ -145,8 +148,10 @@ static void look_up(struct gather *gather)
     }
     gather->texts = 0;
     gather->looked_up = gather->count;
-    for (size_t i = first; i < gather->count; i++)
+    for (size_t i = first; i < gather->count; i++) {
         gather->missing += draft_missing(gather->documents[i].draft);
+        gather->missing_bytes += draft_missing_bytes(gather->documents[i].draft);
+    }
 }
 
 static void write_complete(struct gather *gather)
@@ -216,6 +221,7 @@ void gather_add(struct gather *gather, size_t place, const char *source, const c
                 const char *path, struct source_content *content)
 {
     const size_t batch = embedder_batch(gather->pipeline->embedder);
+    const size_t bytes = embedder_batch_bytes(gather->pipeline->embedder);
     struct error err = {0};
     struct gathered document = {.place = place};
     if (prepare(&document, source, repository, path, content, &err) != 0 ||
@@ -224,12 +230,15 @@ void gather_add(struct gather *gather, size_t place, const char *source, const c
         gathered_free(&document);
         return;
     }
-    if (gather->missing + gather->texts >= batch || gather->bytes >= BYTES_MOST) {
+    /* Of those that have not been looked up all texts may be missing. */
+    if (gather->missing + gather->texts >= batch || gather->bytes >= bytes ||
+        gather->bytes >= BYTES_MOST) {
         look_up(gather);
         write_complete(gather);
     }
-    while (gather->count > 0 && gather->looked_up == gather->count && !gather->ends(gather->arg) &&
-           (gather->missing >= batch || gather->bytes >= BYTES_MOST))
+    while (
+        gather->count > 0 && gather->looked_up == gather->count && !gather->ends(gather->arg) &&
+        (gather->missing >= batch || gather->missing_bytes >= bytes || gather->bytes >= BYTES_MOST))
         send_some(gather);
     if (gather->count > 0 && sync_clock_now() >= gather->since + WAIT_S) send_all(gather);
 }
@@ -250,6 +259,7 @@ void gather_move(struct gather *gather, struct gather *other)
         }
         gather->texts -= draft_texts(document.draft);
         gather->missing += draft_missing(document.draft);
+        gather->missing_bytes += draft_missing_bytes(document.draft);
         gather->looked_up++;
     }
     gather_free(other);

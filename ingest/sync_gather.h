@@ -34,7 +34,7 @@ struct gather {
     struct gathered *documents;
     size_t count, room;
     size_t looked_up; /* the first so many have been; `texts` counts those of the others */
-    size_t texts, missing, bytes;
+    size_t texts, missing, missing_bytes, bytes;
     double since; /* sync_clock_now(), when the first one came that waits */
 };
 

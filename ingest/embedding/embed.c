@@ -4,6 +4,7 @@
 #include "ingest/embedding/embed_provider.h"
 #include "ingest/embedding/openai.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@ struct embedder {
     const struct embed_provider *provider;
     void *state;
     char *model;
-    size_t batch;
+    size_t batch, batch_bytes;
 };
 
 /* Takes over the state, also when it fails. */
@@ -23,6 +24,7 @@ static struct embedder *make(const struct embed_provider *provider, void *state,
         embedder->provider = provider;
         embedder->state = state;
         embedder->batch = 1;
+        embedder->batch_bytes = SIZE_MAX;
         return embedder;
     }
     free(embedder);
@@ -46,7 +48,10 @@ struct embedder *embedder_create_openai(const struct openai_options *options, st
     struct openai *state = openai_create(options, err);
     struct embedder *embedder =
         state != NULL ? make(&embed_openai, state, options->model, err) : NULL;
-    if (embedder != NULL) embedder->batch = (size_t)options->batch_texts;
+    if (embedder != NULL) {
+        embedder->batch = (size_t)options->batch_texts;
+        embedder->batch_bytes = (size_t)options->batch_bytes;
+    }
     return embedder;
 }
 
@@ -79,6 +84,11 @@ const char *embedder_model(const struct embedder *embedder)
 size_t embedder_batch(const struct embedder *embedder)
 {
     return embedder->batch;
+}
+
+size_t embedder_batch_bytes(const struct embedder *embedder)
+{
+    return embedder->batch_bytes;
 }
 
 bool embedder_asks(const struct embedder *embedder)

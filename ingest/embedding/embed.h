@@ -40,6 +40,8 @@ const char *embedder_model(const struct embedder *embedder);
 
 /* How many texts it takes at once at best: 1 where it makes no difference. */
 size_t embedder_batch(const struct embedder *embedder);
+/* And of how many bytes together; SIZE_MAX where that makes no difference. */
+size_t embedder_batch_bytes(const struct embedder *embedder);
 
 /* Whether it asks a server, which may take its time. */
 bool embedder_asks(const struct embedder *embedder);
