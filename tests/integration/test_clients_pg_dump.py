@@ -38,7 +38,8 @@ def dump(doors, host, *options, role="tekup_admin", database=None):
 
 
 def test_a_dump_is_the_same(doors, filled):
-    schemas = [f"--schema={schema}" for schema in DUMPED]
+    # The daemon itself writes to tekupdb at any moment: its feed is trimmed, its positions move.
+    schemas = [f"--schema={schema}" for schema in DUMPED] + ["--exclude-table-data=tekupdb.*"]
     through = dump(doors, doors.through, *schemas)
     assert through == dump(doors, doors.direct, *schemas)
     assert through.count("\nCREATE TABLE ") >= 32 and "\nCOPY billy.\"BillyCache\"" in through
@@ -53,7 +54,8 @@ def test_a_service_dumps_its_schema(doors, filled):
 
 def test_a_restored_database_is_the_same(doors, filled, tmp_path):
     """Dumped by three connections at once, which share a snapshot."""
-    schemas = [f"--schema={schema}" for schema in DUMPED]
+    # The daemon itself writes to tekupdb at any moment: its feed is trimmed, its positions move.
+    schemas = [f"--schema={schema}" for schema in DUMPED] + ["--exclude-table-data=tekupdb.*"]
     dump(doors, doors.through, "-Fd", "-j", "3", "-f", tmp_path / "dump", *schemas)
     doors.superuser("CREATE DATABASE restored TEMPLATE template0", "postgres")
     try:
