@@ -225,21 +225,20 @@ def hanging(server):
     of those (autovacuum) may end while they are listed."""
     stopped = []
 
-    def stop(pid):
-        try:
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
-        except ProcessLookupError:
-            pass
+    def send(pid, what):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, what)
 
     try:
-        stop(server.process.pid)
+        stopped.append(server.process.pid)
+        send(server.process.pid, signal.SIGSTOP)
         for pid in descendants(server.process.pid)[1:]:
-            stop(pid)
+            stopped.append(pid)
+            send(pid, signal.SIGSTOP)
         yield
     finally:
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
 
 
 def test_a_server_that_hangs(away, server):
