@@ -187,6 +187,45 @@ Test(http_client, redirects_of_what_is_sent)
     cr_expect_eq(atomic_load(&other.requests), 0);
 }
 
+/* A redirect to where nobody listens. */
+static bool answer_moved(struct fixture_server *from, int fd, const char *text)
+{
+    char headers[128];
+    (void)text;
+    snprintf(headers, sizeof(headers), "Location: http://127.0.0.1:%d/\r\n", *(int *)from->arg);
+    fixture_reply(fd, "303 See Other", headers, "");
+    return true;
+}
+
+Test(http_client, a_post_that_was_answered_is_not_repeated_for_what_comes_after_it)
+{
+    fixture_start(&other, answer_hello, NULL);
+    int port = other.port;
+    fixture_stop(&other);
+    other.answer = NULL;
+    fixture_start(&server, answer_moved, &port);
+    struct http_request request = {
+        .method = "POST", .url = url_of(&server, "/"), .body = "x", .body_length = 1, .tries = 3};
+    expect_failure(&request, ERR_UNAVAILABLE);
+    cr_expect_eq(atomic_load(&server.requests), 1);
+    request.repeatable = true;
+    expect_failure(&request, ERR_UNAVAILABLE);
+    cr_expect_eq(atomic_load(&server.requests), 4);
+}
+
+Test(http_client, only_a_post_becomes_a_get)
+{
+    fixture_start(&server, answer_redirects, &other);
+    struct http_request request = {.method = "DELETE", .url = url_of(&server, "/to-self")};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "DELETE /end"));
+    request.method = "HEAD";
+    response = expect_answer(&request, 200);
+    http_response_free(&response);
+    cr_expect(fixture_was_sent(&server, "HEAD /end"));
+}
+
 Test(http_client, redirects_that_are_not_followed)
 {
     fixture_start(&server, answer_redirects, NULL);
@@ -255,6 +294,106 @@ Test(http_client, a_sink_takes_the_body_as_it_comes)
     cr_expect_eq(sink.length, 0, "the body of an error is no content");
     cr_expect_eq(response.length, 4 << 20);
     http_response_free(&response);
+}
+
+static bool answer_without_end(struct fixture_server *from, int fd, const char *text)
+{
+    (void)from, (void)text;
+    static char block[65537];
+    memset(block, 'x', sizeof(block) - 1);
+    fixture_send(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    while (send(fd, block, sizeof(block) - 1, MSG_NOSIGNAL) > 0) continue;
+    return false;
+}
+
+struct slow_sink {
+    atomic_bool stop;
+    int taken;
+};
+
+static int take_slowly(void *arg, const void *bytes, size_t length, struct error *err)
+{
+    struct slow_sink *sink = arg;
+    (void)bytes, (void)length, (void)err;
+    usleep(20000);
+    if (++sink->taken == 5) atomic_store(&sink->stop, true);
+    return 0;
+}
+
+Test(http_client, is_stopped_while_there_is_always_more_for_the_sink)
+{
+    struct slow_sink sink = {.taken = 0};
+    fixture_start(&server, answer_without_end, NULL);
+    const struct http_request request = {.url = url_of(&server, "/"),
+                                         .response_most = SIZE_MAX,
+                                         .stop = &sink.stop,
+                                         .sink = take_slowly,
+                                         .arg = &sink};
+    expect_failure(&request, ERR_CANCELLED);
+    cr_expect_eq(sink.taken, 5, "%d", sink.taken);
+}
+
+/* 64 MiB of spaces in gzip, which gzip itself makes of a few bytes. */
+static char *bomb;
+static size_t bomb_length;
+
+static bool answer_bomb(struct fixture_server *from, int fd, const char *text)
+{
+    char head[160];
+    (void)from, (void)text;
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+             bomb_length);
+    fixture_send(fd, head);
+    for (size_t sent = 0; sent < bomb_length;) {
+        const ssize_t more = send(fd, bomb + sent, bomb_length - sent, MSG_NOSIGNAL);
+        if (more <= 0) return false;
+        sent += (size_t)more;
+    }
+    return true;
+}
+
+Test(http_client, limits_hold_for_what_a_body_is_decompressed_to)
+{
+    FILE *made = popen("head -c 67108864 /dev/zero | tr '\\0' ' ' | gzip -9", "r");
+    cr_assert_not_null(made);
+    bomb = malloc(1 << 20);
+    bomb_length = fread(bomb, 1, 1 << 20, made);
+    pclose(made);
+    cr_assert(bomb_length > 1000 && bomb_length < 1 << 20, "%zu", bomb_length);
+    fixture_start(&server, answer_bomb, NULL);
+    struct http_request request = {.url = url_of(&server, "/"), .response_most = 1 << 20};
+    expect_failure(&request, ERR_TOO_LARGE);
+    struct sink sink = {.most = SIZE_MAX};
+    request.sink = take;
+    request.arg = &sink;
+    expect_failure(&request, ERR_TOO_LARGE);
+    cr_expect(sink.length <= 1 << 20, "%zu", sink.length);
+    request.sink = NULL;
+    request.response_most = 64 << 20;
+    struct http_response response = expect_answer(&request, 200);
+    cr_expect_eq(response.length, 64 << 20);
+    http_response_free(&response);
+    free(bomb);
+}
+
+static bool answer_headers(struct fixture_server *from, int fd, const char *text)
+{
+    (void)from, (void)text;
+    char line[1100];
+    memset(line, 'x', sizeof(line));
+    memcpy(line, "X-Y: ", 5);
+    memcpy(line + sizeof(line) - 3, "\r\n", 3);
+    fixture_send(fd, "HTTP/1.1 200 OK\r\n");
+    for (int i = 0; i < 20000; i++) fixture_send(fd, line);
+    return false;
+}
+
+Test(http_client, headers_without_end)
+{
+    fixture_start(&server, answer_headers, NULL);
+    const struct http_request request = {.url = url_of(&server, "/"), .tries = 1};
+    expect_failure(&request, ERR_UNAVAILABLE);
 }
 
 /* ---- Trying again ---- */
@@ -331,6 +470,29 @@ Test(http_client, does_not_send_a_post_twice_that_may_have_counted)
     expect_tries("HTTP/1.1 500 No\r\n" SHORT "\r\n", 1, "POST", false, 1, 500);
     expect_tries("HTTP/1.1 429 Slow\r\n" SHORT "Retry-After: 0\r\n\r\n", 1, "POST", false, 2, 200);
     expect_tries("HTTP/1.1 503 Busy\r\n" SHORT "Retry-After: 0\r\n\r\n", 1, "POST", false, 2, 200);
+}
+
+/* Keeps the connection after a GET, and cuts it at a POST. */
+static bool answer_get_only(struct fixture_server *from, int fd, const char *text)
+{
+    if (strncmp(text, "GET", 3) != 0) return false;
+    return answer_hello(from, fd, text);
+}
+
+Test(http_client, does_not_send_a_post_twice_on_a_connection_that_was_used_before)
+{
+    fixture_start(&server, answer_get_only, NULL);
+    struct http_request request = {.url = url_of(&server, "/")};
+    struct http_response response = expect_answer(&request, 200);
+    http_response_free(&response);
+    request.method = "POST";
+    request.body = "{}";
+    request.body_length = 2;
+    expect_failure(&request, ERR_UNAVAILABLE);
+    cr_expect_eq(atomic_load(&server.requests), 2);
+    request.method = "PATCH";
+    expect_failure(&request, ERR_UNAVAILABLE);
+    cr_expect_eq(atomic_load(&server.requests), 3);
 }
 
 Test(http_client, waits_as_long_as_it_is_asked_to)
@@ -605,6 +767,27 @@ Test(http_client, a_proxy_of_the_environment_is_used)
     cr_expect(fixture_was_sent(&server, "GET http://nowhere.invalid/x "));
     setenv("no_proxy", "nowhere.invalid", 1);
     expect_failure(&request, ERR_UNAVAILABLE);
+}
+
+Test(http_client, a_proxy_that_is_none_is_not_quoted)
+{
+    static const char *const proxies[] = {
+        "http://user:s3cret@[", "http://user:s3cret@a b/", "gopher://user:s3cret@localhost",
+        "http://user:s3cret@127.0.0.1:1", "http://user:s3cret@nowhere.invalid"};
+    for (size_t i = 0; i < sizeof(proxies) / sizeof(*proxies); i++) {
+        struct http_response response;
+        struct error err = {0};
+        const struct http_client_options options = {
+            .user_agent = "tekupdb/test", .proxy = proxies[i], .per_host = 2};
+        struct http_client *of_proxy = http_client_create(&options, &err);
+        cr_assert_not_null(of_proxy);
+        const struct http_request request = {.url = "http://example.com/", .tries = 1};
+        cr_expect_eq(http_perform(of_proxy, &request, &response, &err), -1);
+        cr_expect(strstr(err.message, "s3cret") == NULL, "%s", err.message);
+        cr_expect(strstr(err.message, "roxy") != NULL || strstr(err.message, "connect") != NULL,
+                  "%s", err.message);
+        http_client_free(of_proxy);
+    }
 }
 
 /* ---- Secrets ---- */

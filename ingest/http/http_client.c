@@ -119,7 +119,8 @@ struct call {
     char *secret; /* the header's line, or NULL */
     bool repeatable;
     bool sunk;
-    bool sent;          /* the last exchange may have reached the server */
+    bool answered;      /* an exchange of this try was answered, with a redirect */
+    bool sent;          /* this try may have reached the server */
     char failure[256];  /* in words, of an exchange that came to nothing */
     bool worth_another; /* what failed may not fail again */
 };
@@ -135,18 +136,25 @@ static bool may_pass(CURLcode code)
 {
     return never_sent(code) || code == CURLE_OPERATION_TIMEDOUT || code == CURLE_SEND_ERROR ||
            code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE ||
-           code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM || code == CURLE_WEIRD_SERVER_REPLY;
+           code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM || code == CURLE_WEIRD_SERVER_REPLY ||
+           code == CURLE_BAD_CONTENT_ENCODING;
+}
+
+/* What libcurl says of a failure, but for what it quotes: a proxy's URL may hold a password. */
+static const char *words_of(const struct transfer *transfer)
+{
+    if (strncasecmp(transfer->reason, "Unsupported proxy", 17) == 0)
+        return "the URL of the proxy is none that can be used";
+    return transfer->reason[0] != '\0' ? transfer->reason : curl_easy_strerror(transfer->code);
 }
 
 static void note_failure(struct call *call, const struct transfer *transfer)
 {
-    const char *words =
-        transfer->reason[0] != '\0' ? transfer->reason : curl_easy_strerror(transfer->code);
     char *origin = origin_of(transfer->url);
     snprintf(call->failure, sizeof(call->failure), "%s cannot be read: %s",
-             origin != NULL ? origin : "the URL", words);
+             origin != NULL ? origin : "the URL", words_of(transfer));
     free(origin);
-    call->sent = !never_sent(transfer->code);
+    call->sent = call->answered || !never_sent(transfer->code);
     call->worth_another = may_pass(transfer->code);
 }
 
@@ -179,8 +187,9 @@ static int follow(const struct call *call, const struct transfer *transfer, stru
                            call->origin, origin != NULL ? origin : "something else than HTTP");
     free(origin);
     if (result != 0) return -1;
-    const bool safe = strcmp(leg->method, "GET") == 0 || strcmp(leg->method, "HEAD") == 0;
-    if (!safe && (status == 303 || status == 301 || status == 302)) {
+    const bool moved = status == 301 || status == 302;
+    if ((status == 303 && strcmp(leg->method, "HEAD") != 0) ||
+        (moved && strcmp(leg->method, "POST") == 0)) {
         leg->method = "GET";
         leg->with_body = false;
     } else if (!same && leg->with_body) {
@@ -202,7 +211,8 @@ static int exchange(struct call *call, struct leg *leg, struct http_response *re
                                 .url = leg->url,
                                 .secret = leg->with_secret ? call->secret : NULL,
                                 .method = leg->method,
-                                .with_body = leg->with_body};
+                                .with_body = leg->with_body,
+                                .once = !call->repeatable};
     enum transfer_end end;
     int status = transfer_run(call->client, &transfer, &end, err);
     *again = false;
@@ -219,7 +229,7 @@ static int exchange(struct call *call, struct leg *leg, struct http_response *re
         status = 1;
     }
     if (status == 0 && is_redirect(&transfer)) {
-        *again = true;
+        *again = call->answered = true;
         status = follow(call, &transfer, leg, err);
     } else if (status == 0) {
         *response = transfer.response;
@@ -239,6 +249,7 @@ static int try_once(struct call *call, struct http_response *response, struct er
     int status = leg.url != NULL ? 0 : error_set(err, ERR_INTERNAL, NULL, "out of memory");
     bool again = true;
     call->sent = true;
+    call->answered = false;
     for (int legs = 0; status == 0 && again; legs++) {
         if (legs > HTTP_REDIRECTS)
             status = error_set(err, ERR_INVALID, NULL, "%s redirects more than %d times",
@@ -390,7 +401,8 @@ int http_perform(struct http_client *client, const struct http_request *request,
     struct call call = {.client = client,
                         .request = request,
                         .origin = origin_of(request->url),
-                        .repeatable = request->repeatable || strcmp(method, "POST") != 0};
+                        .repeatable = request->repeatable || (strcmp(method, "POST") != 0 &&
+                                                              strcmp(method, "PATCH") != 0)};
     *response = (struct http_response){0};
     if (call.origin == NULL) return error_set(err, ERR_INVALID, NULL, "not a URL of http or https");
     int status = name_secret(&call, err);

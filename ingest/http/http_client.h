@@ -61,7 +61,7 @@ struct http_request {
     const void *body;
     size_t body_length;
     const char *content_type; /* NULL: application/json where there is a body */
-    bool repeatable;          /* a POST that may be sent twice; GET, HEAD, PUT, DELETE may always */
+    bool repeatable;          /* a POST or PATCH that may be sent twice; others always may */
     size_t response_most;     /* bytes, decompressed; 0: HTTP_RESPONSE_MOST */
     double timeout_s;         /* for each try as a whole; 0: HTTP_TIMEOUT_S */
     int tries;                /* 0: HTTP_TRIES */
@@ -94,9 +94,9 @@ enum {
  * URL, or a redirect that must not be followed), or what the sink said.
  *
  * Tried again, with a random wait that doubles (full jitter) or for as long as Retry-After says, in
- * seconds or as a date: what failed on the way, and 408, 425, 429, 500, 502, 503, 504. A POST that
- * may not be repeated is only sent again where the server cannot have acted on it: it was not
- * reached, or said 425, 429 or 503. May be called from any thread. */
+ * seconds or as a date: what failed on the way, and 408, 425, 429, 500, 502, 503, 504. A POST or
+ * PATCH that may not be repeated is only sent again where the server cannot have acted on it: it
+ * was not reached, or said 425, 429 or 503. May be called from any thread. */
 int http_perform(struct http_client *client, const struct http_request *request,
                  struct http_response *response, struct error *err);
 

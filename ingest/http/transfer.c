@@ -166,8 +166,14 @@ static void set_certificates(const struct http_client *client, CURL *easy)
     if (file == NULL) file = getenv("CURL_CA_BUNDLE");
     if (file == NULL) file = getenv("SSL_CERT_FILE");
     if (file != NULL && *file != '\0') curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-    if (client->ca_file == NULL && directory != NULL && *directory != '\0')
+    if (client->ca_file != NULL) {
+        /* Instead of the system's, which libcurl would look up in a directory all the same. */
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, file);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    } else if (directory != NULL && *directory != '\0') {
         curl_easy_setopt(easy, CURLOPT_CAPATH, directory);
+    }
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 }
@@ -194,6 +200,8 @@ static int prepare(struct http_client *client, struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+    /* On a connection that was used before, libcurl repeats by itself what came to nothing. */
+    if (transfer->once) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     set_certificates(client, easy);
     if (client->proxy != NULL) curl_easy_setopt(easy, CURLOPT_PROXY, client->proxy);
     set_method(transfer);
@@ -337,15 +345,15 @@ static int wait_for_end(struct http_client *client, struct transfer *transfer, s
     const atomic_bool *stop = transfer->request->stop;
     int status = 0;
     for (;;) {
-        if (transfer->waiting_length > 0 && status == 0) {
-            status = feed_sink(client, transfer, err);
-            continue;
-        }
-        if (transfer->ended) return status;
         if (stop != NULL && atomic_load(stop) && !transfer->cancelled) {
             transfer->cancelled = true;
             curl_multi_wakeup(client->multi);
         }
+        if (transfer->waiting_length > 0 && !transfer->cancelled) {
+            status = feed_sink(client, transfer, err);
+            continue;
+        }
+        if (transfer->ended) return status;
         const struct timespec until = soon();
         pthread_cond_timedwait(&client->changed, &client->lock, &until);
     }
@@ -367,6 +375,8 @@ int transfer_run(struct http_client *client, struct transfer *transfer, enum tra
     pthread_mutex_unlock(&client->lock);
     if (status != 0) return -1;
     if (transfer->out_of_memory) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    if (transfer->cancelled)
+        return 0; /* whether it came to its end or not: not all of it may have been taken */
     if (transfer->too_large)
         *end = TRANSFER_TOO_LARGE;
     else if (transfer->ended && transfer->code == CURLE_OK)

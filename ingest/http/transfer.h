@@ -23,6 +23,7 @@ struct transfer {
     const char *secret; /* the header's line, or NULL */
     const char *method;
     bool with_body;
+    bool once; /* must not reach the server twice */
 
     CURL *easy;
     struct curl_slist *headers;
