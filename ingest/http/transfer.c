@@ -17,17 +17,26 @@ static size_t response_most(const struct transfer *transfer)
     return most != 0 ? most : HTTP_RESPONSE_MOST;
 }
 
-/* Appends to a buffer that stays NUL-terminated, whose room is the next power of two. */
-static int append(char **buffer, size_t *length, const char *bytes, size_t count)
+/* The room of a buffer of so many bytes: the next power of two. */
+static size_t room_for(size_t length)
 {
     size_t room = 4096;
-    while (room < *length + count + 1) room *= 2;
-    char *grown = realloc(*buffer, room);
-    if (grown == NULL) return -1;
-    memcpy(grown + *length, bytes, count);
+    while (room < length) room *= 2;
+    return room;
+}
+
+/* Appends to a buffer that stays NUL-terminated. */
+static int append(char **buffer, size_t *length, const char *bytes, size_t count)
+{
+    const size_t room = room_for(*length + count + 1);
+    if (*buffer == NULL || room > room_for(*length + 1)) {
+        char *grown = realloc(*buffer, room);
+        if (grown == NULL) return -1;
+        *buffer = grown;
+    }
+    memcpy(*buffer + *length, bytes, count);
     *length += count;
-    grown[*length] = '\0';
-    *buffer = grown;
+    (*buffer)[*length] = '\0';
     return 0;
 }
 
