@@ -3,7 +3,7 @@
  */
 #include "ingest/sync_internal.h"
 
-#include "ingest/sync_clock.h"
+#include "ingest/clock.h"
 #include "storage/sources.h"
 #include "storage/sync_state.h"
 
@@ -75,7 +75,7 @@ void remove_job(struct syncer *syncer, const struct job *job)
 /* Waits, unless the syncer is to stop. */
 void pause_for(struct syncer *syncer, double seconds)
 {
-    const struct timespec until = sync_clock_after(seconds);
+    const struct timespec until = clock_after(seconds);
     pthread_mutex_lock(&syncer->lock);
     while (!atomic_load(&syncer->stop) &&
            pthread_cond_timedwait(&syncer->changed, &syncer->lock, &until) == 0)
@@ -105,11 +105,7 @@ struct syncer *syncer_create(struct pipeline *pipeline, int places, struct error
         out_of_memory(err);
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&syncer->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition(&syncer->changed);
     pthread_mutex_init(&syncer->lock, NULL);
     pthread_mutex_init(&syncer->telling, NULL);
     sem_init(&syncer->permits, 0, SYNC_WRITERS);
@@ -283,7 +279,7 @@ int progress_fill(struct sync_progress *progress, const struct job *job,
                                        .repository = strdup(job->repository),
                                        .running = job->state == JOB_RUNNING,
                                        .figures = *figures};
-    if (progress->running) progress->elapsed_s = sync_clock_now() - job->began;
+    if (progress->running) progress->elapsed_s = clock_now() - job->began;
     if (progress->source != NULL && progress->repository != NULL) return 0;
     progress_free_row(progress);
     return -1;

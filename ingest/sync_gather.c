@@ -6,7 +6,7 @@
  */
 #include "ingest/sync_gather.h"
 
-#include "ingest/sync_clock.h"
+#include "ingest/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +177,7 @@ static int append(struct gather *gather, const struct gathered *document, struct
         gather->documents = grown;
         gather->room = room;
     }
-    if (gather->count == 0) gather->since = sync_clock_now();
+    if (gather->count == 0) gather->since = clock_now();
     gather->documents[gather->count++] = *document;
     gather->texts += draft_texts(document->draft);
     gather->bytes += document->length;
@@ -240,7 +240,7 @@ void gather_add(struct gather *gather, size_t place, const char *source, const c
         gather->count > 0 && gather->looked_up == gather->count && !gather->ends(gather->arg) &&
         (gather->missing >= batch || gather->missing_bytes >= bytes || gather->bytes >= BYTES_MOST))
         send_some(gather);
-    if (gather->count > 0 && sync_clock_now() >= gather->since + WAIT_S) send_all(gather);
+    if (gather->count > 0 && clock_now() >= gather->since + WAIT_S) send_all(gather);
 }
 
 void gather_move(struct gather *gather, struct gather *other)

@@ -35,7 +35,7 @@ struct gather {
     size_t count, room;
     size_t looked_up; /* the first so many have been; `texts` counts those of the others */
     size_t texts, missing, missing_bytes, bytes;
-    double since; /* sync_clock_now(), when the first one came that waits */
+    double since; /* clock_now(), when the first one came that waits */
 };
 
 /* Takes the content over, and embeds and writes what there is where that is enough, or where the

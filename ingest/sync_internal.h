@@ -29,12 +29,12 @@ struct job {
     enum job_state state;
     char *source, *repository;
     pthread_t thread;
-    double began;                     /* sync_clock_now(), of a job that runs */
+    double began;                     /* clock_now(), of a job that runs */
     bool scheduled;                   /* the source has an interval */
     bool cancelled;                   /* stopped because somebody wants it so */
     bool placed;                      /* counts among those that may run at a time */
     bool told;                        /* its figures are told to the database */
-    double told_at;                   /* sync_clock_now(), when they were told last */
+    double told_at;                   /* clock_now(), when they were told last */
     struct sync_figures said_figures; /* by then */
     atomic_bool stop;                 /* changed under the lock */
     struct claim claim;               /* whoever works on the job has it */

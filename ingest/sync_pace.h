@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-/* Starts as {0}. Times are of sync_clock_now(). */
+/* Starts as {0}. Times are of clock_now(). */
 struct sync_pace {
     double noted; /* when it was looked at last; 0 before it begins */
     size_t done;  /* by then */

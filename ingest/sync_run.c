@@ -14,8 +14,8 @@
  */
 #include "ingest/sync_run.h"
 
+#include "ingest/clock.h"
 #include "ingest/sync.h"
-#include "ingest/sync_clock.h"
 #include "ingest/sync_cursor.h"
 #include "ingest/sync_gather.h"
 #include "ingest/sync_plan.h"
@@ -70,7 +70,7 @@ static bool is_stopped(const struct work *work)
 void sync_run_figures(struct sync_run *run, struct sync_figures *figures)
 {
     pthread_mutex_lock(&run->lock);
-    sync_pace_note(&run->pace, sync_clock_now(), run->done);
+    sync_pace_note(&run->pace, clock_now(), run->done);
     *figures = run->figures;
     figures->left_s =
         figures->phase == SYNC_LISTING ? -1 : sync_pace_left(&run->pace, run->to_do - run->done);
@@ -95,7 +95,7 @@ static void count_done(struct sync_run *run)
 {
     pthread_mutex_lock(&run->lock);
     run->done++;
-    sync_pace_note(&run->pace, sync_clock_now(), run->done);
+    sync_pace_note(&run->pace, clock_now(), run->done);
     pthread_mutex_unlock(&run->lock);
 }
 
@@ -107,11 +107,11 @@ static void on_waiting(void *arg, const char *why, time_t until)
     struct sync_run *run = arg;
     pthread_mutex_lock(&run->lock);
     if (why != NULL) {
-        sync_pace_wait(&run->pace, sync_clock_now(), run->done);
+        sync_pace_wait(&run->pace, clock_now(), run->done);
         snprintf(run->figures.waits_for, sizeof(run->figures.waits_for), "%s", why);
         run->figures.waits_until = until;
     } else {
-        sync_pace_go_on(&run->pace, sync_clock_now(), run->done);
+        sync_pace_go_on(&run->pace, clock_now(), run->done);
         if (run->pace.waits == 0) run->figures.waits_for[0] = '\0';
     }
     pthread_mutex_unlock(&run->lock);
@@ -276,7 +276,7 @@ static int make_plan(struct work *work, bool *unchanged, struct error *err)
     run->figures.documents = work->plan.version_count;
     run->figures.phase = SYNC_DOCUMENTS;
     run->to_do = to_do;
-    sync_pace_begin(&run->pace, sync_clock_now());
+    sync_pace_begin(&run->pace, clock_now());
     pthread_mutex_unlock(&run->lock);
     return 0;
 }

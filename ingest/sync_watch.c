@@ -3,7 +3,7 @@
  * that leads), one tells the database how far those of this daemon are, and ends the ones that
  * somebody has cancelled at another daemon.
  */
-#include "ingest/sync_clock.h"
+#include "ingest/clock.h"
 #include "ingest/sync_internal.h"
 #include "ingest/sync_run.h"
 #include "storage/base/log.h"
@@ -65,7 +65,7 @@ static bool is_news(struct job *job, const struct sync_figures *figures, double 
 /* The jobs that have news: *rows is the caller's. Under the lock. */
 static size_t collect(struct syncer *syncer, struct sync_progress **rows)
 {
-    const double now = sync_clock_now();
+    const double now = clock_now();
     size_t count = 0;
     size_t jobs = 0;
     for (const struct job *job = syncer->jobs; job != NULL; job = job->next) jobs++;

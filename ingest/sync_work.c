@@ -11,7 +11,7 @@
  */
 #include "ingest/sync_internal.h"
 
-#include "ingest/sync_clock.h"
+#include "ingest/clock.h"
 #include "ingest/sync_run.h"
 #include "storage/base/log.h"
 #include "storage/sources.h"
@@ -158,7 +158,7 @@ static void settle(struct syncer *syncer, struct job *job, const struct sync_fig
                                      .repository = job->repository,
                                      .ended = true,
                                      .figures = *figures,
-                                     .elapsed_s = sync_clock_now() - job->began};
+                                     .elapsed_s = clock_now() - job->began};
     const bool lost = !claims_hold(syncer->claims, &job->claim);
     const bool stopped = err->code == ERR_CANCELLED;
     pthread_mutex_lock(&syncer->lock);
@@ -213,7 +213,7 @@ static void *perform(void *arg)
     if (begun || (err.code != ERR_NOT_FOUND && err.code != ERR_CONFLICT))
         settle(syncer, job, &figures, &err);
     source_free(&source);
-    log_end(job, &figures, sync_clock_now() - job->began, &err);
+    log_end(job, &figures, clock_now() - job->began, &err);
     claims_drop(syncer->claims, job->source, job->repository, &job->claim);
 
     pthread_mutex_lock(&syncer->lock);
@@ -264,7 +264,7 @@ static struct job *next_to_begin(const struct syncer *syncer)
 static bool begin_thread(struct syncer *syncer, struct job *job)
 {
     job->state = JOB_RUNNING;
-    job->began = sync_clock_now();
+    job->began = clock_now();
     job->placed = true;
     syncer->placed++;
     syncer->running++;
@@ -287,7 +287,7 @@ void *sync_dispatch(void *arg)
             if (!atomic_load(&syncer->stop) && syncer->over == NULL)
                 pthread_cond_wait(&syncer->changed, &syncer->lock);
         } else if (!begin_thread(syncer, job)) {
-            const struct timespec until = sync_clock_after(1);
+            const struct timespec until = clock_after(1);
             log_warn("sync.no_thread", "source=%s repository=%s", log_quote(job->source),
                      log_quote(job->repository));
             pthread_cond_timedwait(&syncer->changed, &syncer->lock, &until);

@@ -1,6 +1,6 @@
 /* Syncs of real directories into a real vault, with accidents. */
 #include "ingest/sync.h"
-#include "ingest/sync_clock.h"
+#include "ingest/clock.h"
 #include "ingest/sync_plan.h"
 #include "storage/base/buffer.h"
 #include "storage/sources.h"
@@ -638,11 +638,11 @@ Test(sync, an_interval_counts_from_the_last_sync_of_whichever_daemon)
     expect_status("fresh", "pending", NULL, 0);
 }
 
-Test(sync_clock, tells_times_to_come)
+Test(clock, tells_times_to_come)
 {
     for (int i = 0; i < 100; i++) {
-        const double now = sync_clock_now();
-        const struct timespec until = sync_clock_after(2.99);
+        const double now = clock_now();
+        const struct timespec until = clock_after(2.99);
         cr_expect(until.tv_nsec >= 0 && until.tv_nsec < 1000000000);
         cr_expect_float_eq((double)until.tv_sec + (double)until.tv_nsec / 1e9, now + 2.99, 60.0);
     }

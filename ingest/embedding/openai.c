@@ -8,6 +8,7 @@
  */
 #include "ingest/embedding/openai.h"
 
+#include "ingest/clock.h"
 #include "ingest/embedding/openai_cache.h"
 #include "ingest/embedding/openai_send.h"
 #include "ingest/http/secret.h"
@@ -18,7 +19,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
-enum { LOOK_EACH_MS = 200, GATHER_MS = 50 };
+#define LOOK_EACH_S 0.2
+#define GATHER_S 0.05
 
 /* A call that waits for its texts. */
 struct caller {
@@ -77,17 +79,10 @@ static int batch_create(struct batch *batch, size_t room)
     return -1;
 }
 
-static double now(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
-}
-
 /* These two under the lock. */
 static void enter_queue(struct openai *openai, struct item *item, bool first)
 {
-    if (openai->queued++ == 0) openai->since = now();
+    if (openai->queued++ == 0) openai->since = clock_now();
     openai->queued_bytes += item->text->length;
     if (first)
         TAILQ_INSERT_HEAD(&openai->queue, item, link);
@@ -100,7 +95,7 @@ static void leave_queue(struct openai *openai, struct item *item)
     TAILQ_REMOVE(&openai->queue, item, link);
     openai->queued_bytes -= item->text->length;
     openai->queued--;
-    openai->since = now(); /* what is left waits from now on */
+    openai->since = clock_now(); /* what is left waits from now on */
 }
 
 /* Takes from the head of the queue what fits into a request. Under the lock. */
@@ -220,23 +215,13 @@ static void send_next(struct openai *openai, const struct caller *sender)
 
 /* ---- Callers ---- */
 
-static struct timespec soon(long ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += ms * 1000000L;
-    at.tv_sec += at.tv_nsec / 1000000000L;
-    at.tv_nsec %= 1000000000L;
-    return at;
-}
-
 /* Whether what is in the queue is to be sent now. Under the lock. */
 static bool is_ripe(const struct openai *openai)
 {
     if (openai->queued == 0 || openai->on_way >= openai->parallel) return false;
     return openai->on_way == 0 || openai->queued >= openai->batch_texts ||
            openai->queued_bytes >= (size_t)openai->batch_bytes ||
-           now() - openai->since >= GATHER_MS / 1e3;
+           clock_now() - openai->since >= GATHER_S;
 }
 
 /* Returns when no text of the caller is queued or on its way. Under the lock. */
@@ -251,7 +236,7 @@ static void work_until_done(struct openai *openai, struct caller *caller)
         } else if (!caller->failed && is_ripe(openai)) {
             send_next(openai, caller);
         } else {
-            const struct timespec until = soon(openai->queued > 0 ? GATHER_MS : LOOK_EACH_MS);
+            const struct timespec until = clock_after(openai->queued > 0 ? GATHER_S : LOOK_EACH_S);
             pthread_cond_timedwait(&openai->changed, &openai->lock, &until);
         }
     }
@@ -369,11 +354,7 @@ struct openai *openai_create(const struct openai_options *options, struct error 
         error_set(err, ERR_INTERNAL, NULL, "out of memory");
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&openai->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition(&openai->changed);
     pthread_mutex_init(&openai->lock, NULL);
     pthread_mutex_init(&openai->server.lock, NULL);
     TAILQ_INIT(&openai->queue);

@@ -1,6 +1,7 @@
 /* openai_send.c: see openai_send.h. */
 #include "ingest/embedding/openai_send.h"
 
+#include "ingest/clock.h"
 #include "ingest/embedding/openai_message.h"
 #include "ingest/http/http_client.h"
 
@@ -8,29 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum {
-    QUERY_TIMEOUT_S = 20,
-    QUERY_WAIT_S = 3,
-    QUERY_TRIES = 2,
-    LOOK_EACH_MS = 50,
-    LIMIT_WAIT_MOST_S = 600
-};
-
-static double now(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
-}
+enum { QUERY_TIMEOUT_S = 20, QUERY_WAIT_S = 3, QUERY_TRIES = 2, LIMIT_WAIT_MOST_S = 600 };
 
 /* ---- Limits ---- */
 
 static void hold_back(struct openai_server *server, double seconds)
 {
     pthread_mutex_lock(&server->lock);
-    server->not_before = fmax(server->not_before, now() + fmin(seconds, LIMIT_WAIT_MOST_S));
+    server->not_before = fmax(server->not_before, clock_now() + fmin(seconds, LIMIT_WAIT_MOST_S));
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -91,29 +78,35 @@ static double judge(void *arg, const struct http_response *response)
     return wait;
 }
 
-static bool is_stopped(const struct embed_call *call)
+static bool is_stopped(const struct openai_server *server, const struct embed_call *call)
 {
-    return call->stop != NULL && atomic_load(call->stop);
+    return atomic_load(http_client_stopped(server->http)) ||
+           (call->stop != NULL && atomic_load(call->stop));
+}
+
+/* When the server takes more; others may be told of a later moment meanwhile. */
+static double moment_of(struct openai_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    const double moment = server->not_before;
+    pthread_mutex_unlock(&server->lock);
+    return moment;
 }
 
 static int wait_for_limits(struct openai_server *server, const struct embed_call *call,
                            struct error *err)
 {
     bool told = false;
-    for (;;) {
-        pthread_mutex_lock(&server->lock);
-        const double left = server->not_before - now();
-        pthread_mutex_unlock(&server->lock);
-        if (left <= 0 || is_stopped(call)) break;
+    for (double left; (left = moment_of(server) - clock_now()) > 0 && !is_stopped(server, call);) {
         if (!told && left > 1 && call->waiting != NULL) {
             told = true;
             call->waiting(call->arg, "the embedding server's rate limit",
                           time(NULL) + (time_t)ceil(left));
         }
-        usleep((useconds_t)(fmin(left, LOOK_EACH_MS / 1e3) * 1e6) + 1);
+        clock_sleep_until(clock_now() + left, call->stop, http_client_stopped(server->http));
     }
     if (told) call->waiting(call->arg, NULL, 0);
-    return is_stopped(call) ? error_set(err, ERR_CANCELLED, NULL, "interrupted") : 0;
+    return is_stopped(server, call) ? error_set(err, ERR_CANCELLED, NULL, "interrupted") : 0;
 }
 
 /* ---- What went wrong ---- */

@@ -6,6 +6,7 @@
  */
 #include "ingest/http/http_client.h"
 
+#include "ingest/clock.h"
 #include "ingest/http/transfer.h"
 
 #include <curl/curl.h>
@@ -15,12 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define BACKOFF_FIRST_S 0.5
 #define BACKOFF_MOST_S 30
 #define TELL_FROM_S 1
-enum { CONNECTIONS_MOST = 64, STREAMS_MOST = 100, LOOK_EACH_MS = 100 };
+enum { CONNECTIONS_MOST = 64, STREAMS_MOST = 100 };
 
 /* ---- The client ---- */
 
@@ -31,11 +31,7 @@ struct http_client *http_client_create(const struct http_client_options *options
         error_set(err, ERR_INTERNAL, NULL, "out of memory");
         return NULL;
     }
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&client->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_condition(&client->changed);
     pthread_mutex_init(&client->lock, NULL);
     TAILQ_INIT(&client->transfers);
     client->user_agent = strdup(options->user_agent);
@@ -64,6 +60,11 @@ void http_client_stop(struct http_client *client)
     pthread_cond_broadcast(&client->changed);
     pthread_mutex_unlock(&client->lock);
     if (client->multi != NULL) curl_multi_wakeup(client->multi);
+}
+
+const atomic_bool *http_client_stopped(const struct http_client *client)
+{
+    return &client->stop;
 }
 
 void http_client_free(struct http_client *client)
@@ -263,13 +264,6 @@ static int try_once(struct call *call, struct http_response *response, struct er
 
 /* ---- Trying again ---- */
 
-static double now(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
-}
-
 /* Seconds, or a date (RFC 9110, 10.2.3); less than 0 where there is neither. */
 static double retry_after(const struct http_response *response)
 {
@@ -334,11 +328,10 @@ static bool is_stopped(const struct call *call)
 static int wait_for(const struct call *call, double seconds, const char *why, struct error *err)
 {
     const struct http_request *request = call->request;
-    const double until = now() + seconds;
+    const double until = clock_now() + seconds;
     const bool tell = request->waiting != NULL && seconds > TELL_FROM_S;
     if (tell) request->waiting(request->arg, why, time(NULL) + (time_t)ceil(seconds));
-    for (double left; (left = until - now()) > 0 && !is_stopped(call);)
-        usleep((useconds_t)(fmin(left, LOOK_EACH_MS / 1e3) * 1e6) + 1);
+    clock_sleep_until(until, request->stop, &call->client->stop);
     if (tell) request->waiting(request->arg, NULL, 0);
     return is_stopped(call) ? error_set(err, ERR_CANCELLED, NULL, "interrupted") : 0;
 }

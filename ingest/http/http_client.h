@@ -37,6 +37,9 @@ struct http_client *http_client_create(const struct http_client_options *options
 void http_client_stop(struct http_client *client);
 void http_client_free(struct http_client *client);
 
+/* Becomes true by http_client_stop: for callers that wait on their own account. */
+const atomic_bool *http_client_stopped(const struct http_client *client);
+
 struct http_header {
     char *name, *value;
 };

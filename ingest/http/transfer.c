@@ -1,13 +1,16 @@
 /* transfer.c: see transfer.h. */
 #include "ingest/http/transfer.h"
 
+#include "ingest/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 /* Bytes that may wait for a sink before the connection has to. */
-enum { SINK_MOST = 256 << 10, LOOK_EACH_MS = 200, POLL_MS = 1000, HEADERS_MOST = 1000 };
+#define LOOK_EACH_S 0.2
+enum { SINK_MOST = 256 << 10, POLL_MS = 1000, HEADERS_MOST = 1000 };
 
 /* ---- What curl calls, in the client's thread ---- */
 
@@ -317,16 +320,6 @@ void *transfer_loop(void *arg)
 
 /* ---- The caller ---- */
 
-static struct timespec soon(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += LOOK_EACH_MS * 1000000L;
-    at.tv_sec += at.tv_nsec / 1000000000L;
-    at.tv_nsec %= 1000000000L;
-    return at;
-}
-
 /* Under the lock, which is let go for the sink's call. */
 static int feed_sink(struct http_client *client, struct transfer *transfer, struct error *err)
 {
@@ -363,7 +356,7 @@ static int wait_for_end(struct http_client *client, struct transfer *transfer, s
             continue;
         }
         if (transfer->ended) return status;
-        const struct timespec until = soon();
+        const struct timespec until = clock_after(LOOK_EACH_S);
         pthread_cond_timedwait(&client->changed, &client->lock, &until);
     }
 }

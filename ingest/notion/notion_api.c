@@ -1,22 +1,15 @@
 /* notion_api.c: see notion_api.h. */
 #include "ingest/notion/notion_api.h"
 
+#include "ingest/clock.h"
 #include "ingest/http/secret.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { LOOK_EACH_MS = 100, AGAIN_MOST = 6, WAIT_MOST_S = 900 };
-
-static double now(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
-}
+enum { AGAIN_MOST = 6, WAIT_MOST_S = 900 };
 
 int notion_api_open(struct notion_api *api, const struct source_context *context,
                     const struct notion_config *config, struct error *err)
@@ -53,11 +46,10 @@ static bool is_stopped(const struct notion_api *api)
 static int keep_pace(struct notion_api *api, struct error *err)
 {
     pthread_mutex_lock(&api->lock);
-    const double turn = fmax(now(), api->next);
+    const double turn = fmax(clock_now(), api->next);
     api->next = turn + 1 / api->config->per_second;
     pthread_mutex_unlock(&api->lock);
-    for (double left; (left = turn - now()) > 0 && !is_stopped(api);)
-        usleep((useconds_t)(fmin(left, LOOK_EACH_MS / 1e3) * 1e6) + 1);
+    clock_sleep_until(turn, api->context->stop, http_client_stopped(api->context->http));
     return is_stopped(api) ? error_set(err, ERR_CANCELLED, NULL, "interrupted") : 0;
 }
 
@@ -74,7 +66,7 @@ static double judge(void *arg, const struct http_response *response)
         const char *after = http_response_header(response, "Retry-After");
         const double wait = after != NULL && atof(after) > 0 ? atof(after) : 1;
         pthread_mutex_lock(&asking->api->lock);
-        asking->api->next = fmax(asking->api->next, now() + wait);
+        asking->api->next = fmax(asking->api->next, clock_now() + wait);
         pthread_mutex_unlock(&asking->api->lock);
         return wait;
     }

@@ -271,6 +271,22 @@ def test_a_daemon_that_waits_for_the_server_stops_at_once(make, openai):
     writer.join()
 
 
+def test_a_daemon_that_waits_for_a_limit_stops_at_once(make, openai):
+    daemon = make()
+    openai.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "5m0s"}
+    put(daemon, "x", "text")
+    writer = threading.Thread(
+        target=lambda: daemon.client.put("/v1/documents", {
+            "source": "test", "repository": "r", "path": "y", "content": "more text"}))
+    writer.start()
+    time.sleep(0.5)
+    assert len(openai.requests) == 1, "nothing is sent before the limit is back"
+    began = time.monotonic()
+    daemon.stop()
+    assert time.monotonic() - began < 30
+    writer.join()
+
+
 @pytest.mark.parametrize("more, words", [
     ("api_key_env = NOT_THERE", "NOT_THERE is not set"),
     ("api_key_file = /nonexistent/key", "/nonexistent/key"),
