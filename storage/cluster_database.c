@@ -54,8 +54,8 @@ static int make_database(const struct cluster *cluster, struct error *err)
     return rc;
 }
 
-/* What only a superuser may do inside the database. That an extension cannot be had is no error; the
- * migrations say what is missing for want of dblink. */
+/* What only a superuser may do inside the database. That an extension cannot be had is no error;
+ * the migrations say what is missing for want of dblink. */
 static int furnish_database(const struct cluster *cluster, struct error *err)
 {
     struct error why = {0};

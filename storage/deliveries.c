@@ -3,19 +3,6 @@
 
 #include "storage/sql.h"
 
-static int run(struct pool *pool, const char *statement, const struct sql *sql, int *rows,
-               struct error *err)
-{
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    PGresult *result = sql_execute(conn, statement, sql, err);
-    pool_release(pool, conn);
-    if (result == NULL) return -1;
-    *rows = PQntuples(result);
-    PQclear(result);
-    return 0;
-}
-
 int delivery_is_known(struct pool *pool, const char *service, const char *id, bool *known,
                       struct error *err)
 {
@@ -24,8 +11,8 @@ int delivery_is_known(struct pool *pool, const char *service, const char *id, bo
     sql_text(&sql, service);
     sql_text(&sql, id);
     const int rc =
-        run(pool, "SELECT FROM tekupdb.\"Delivery\" WHERE \"service\" = $1 AND \"id\" = $2", &sql,
-            &rows, err);
+        sql_change(pool, "SELECT FROM tekupdb.\"Delivery\" WHERE \"service\" = $1 AND \"id\" = $2",
+                   &sql, &rows, err);
     *known = rows > 0;
     return rc;
 }
@@ -37,10 +24,10 @@ int delivery_enter(struct pool *pool, const char *service, const char *id, struc
     sql_text(&sql, service);
     sql_text(&sql, id);
     sql_int4(&sql, DELIVERIES_KEPT_DAYS);
-    return run(pool,
-               "WITH old AS (DELETE FROM tekupdb.\"Delivery\""
-               " WHERE \"receivedAt\" < now() - make_interval(days => $3))"
-               " INSERT INTO tekupdb.\"Delivery\" (\"service\", \"id\") VALUES ($1, $2)"
-               " ON CONFLICT DO NOTHING",
-               &sql, &rows, err);
+    return sql_change(pool,
+                      "WITH old AS (DELETE FROM tekupdb.\"Delivery\""
+                      " WHERE \"receivedAt\" < now() - make_interval(days => $3))"
+                      " INSERT INTO tekupdb.\"Delivery\" (\"service\", \"id\") VALUES ($1, $2)"
+                      " ON CONFLICT DO NOTHING",
+                      &sql, &rows, err);
 }

@@ -90,15 +90,10 @@ int model_report(struct pool *pool, const struct model_state *state, struct erro
     sql_int8(&sql, state->total);
     sql_int8(&sql, state->refused);
     sql_text(&sql, *state->error != '\0' ? state->error : NULL);
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    PGresult *result = sql_execute(conn,
-                                   "UPDATE tekupdb.\"Model\" SET \"wanted\" = $1, \"done\" = $2,"
-                                   " \"total\" = $3, \"refused\" = $4, \"error\" = $5",
-                                   &sql, err);
-    PQclear(result);
-    pool_release(pool, conn);
-    return result != NULL ? 0 : -1;
+    return sql_change(pool,
+                      "UPDATE tekupdb.\"Model\" SET \"wanted\" = $1, \"done\" = $2,"
+                      " \"total\" = $3, \"refused\" = $4, \"error\" = $5",
+                      &sql, NULL, err);
 }
 
 /* Nobody has to wait where there is nothing to do, which is nearly always. */

@@ -54,42 +54,25 @@ int paid_keep(struct pool *pool, const char *model, const struct paid_text *text
 int paid_find(struct pool *pool, const char *model, const uint8_t *hashes, size_t count,
               float *embeddings, bool *found, struct error *err)
 {
-    struct buffer list = {0};
-    struct sql sql = {0};
-    sql_put_array(&list, SQL_BYTEA, count);
-    for (size_t i = 0; i < count; i++) {
-        sql_put_int4(&list, SHA256_SIZE);
-        buffer_append(&list, hashes + i * SHA256_SIZE, SHA256_SIZE);
-    }
-    if (list.failed) {
-        buffer_free(&list);
-        return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    }
-    sql_text(&sql, model);
-    sql_bytes(&sql, SQL_BYTEA_ARRAY, list.data, list.length);
     PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    PGresult *rows = conn != NULL
-                         ? sql_execute(conn,
-                                       "SELECT u.place, p.\"embedding\""
-                                       " FROM unnest($2) WITH ORDINALITY AS u (hash, place)"
-                                       " CROSS JOIN LATERAL (SELECT p.\"embedding\" FROM"
-                                       " tekupdb.\"PaidEmbedding\" p WHERE p.\"model\" = $1"
-                                       " AND p.\"contentHash\" = u.hash LIMIT 1) AS p",
-                                       &sql, err)
-                         : NULL;
+    if (conn == NULL) return -1;
+    PGresult *rows = sql_by_hashes(conn,
+                                   "SELECT u.place, p.\"embedding\""
+                                   " FROM unnest($2) WITH ORDINALITY AS u (hash, place)"
+                                   " CROSS JOIN LATERAL (SELECT p.\"embedding\" FROM"
+                                   " tekupdb.\"PaidEmbedding\" p WHERE p.\"model\" = $1"
+                                   " AND p.\"contentHash\" = u.hash LIMIT 1) AS p",
+                                   model, hashes, count, err);
+    pool_release(pool, conn);
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
-        const int64_t place = sql_get_int8(rows, row, 0) - 1;
-        if (place < 0 || (size_t)place >= count || found[place] ||
-            PQgetlength(rows, row, 1) != VECTOR_SIZE)
-            continue;
-        float *vector = embeddings + (size_t)place * EMBEDDING_DIM;
+        const size_t place = sql_get_place(rows, row, count);
+        if (place == count || found[place] || PQgetlength(rows, row, 1) != VECTOR_SIZE) continue;
+        float *vector = embeddings + place * EMBEDDING_DIM;
         memcpy(vector, PQgetvalue(rows, row, 1), VECTOR_SIZE);
         found[place] = embedding_usable(vector);
     }
     const int rc = rows != NULL ? 0 : -1;
     PQclear(rows);
-    if (conn != NULL) pool_release(pool, conn);
-    buffer_free(&list);
     return rc;
 }
 

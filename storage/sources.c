@@ -18,17 +18,6 @@ static int no_memory(struct error *err)
     return error_set(err, ERR_INTERNAL, NULL, "out of memory");
 }
 
-/* Executes one statement as a transaction of its own. */
-static PGresult *query(struct pool *pool, const char *statement, const struct sql *sql,
-                       struct error *err)
-{
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return NULL;
-    PGresult *result = sql_execute(conn, statement, sql, err);
-    pool_release(pool, conn);
-    return result;
-}
-
 static int check_name(const char *field, const char *text, struct error *err)
 {
     if (text == NULL || text[0] == '\0')
@@ -137,10 +126,10 @@ int sources_get(struct pool *pool, const char *source, const char *repository, s
 {
     *out = (struct source){0};
     const struct sql sql = place(source, repository);
-    PGresult *result = query(pool,
-                             "SELECT " SOURCE_COLUMNS " FROM tekupdb.\"Source\" s"
-                             " WHERE \"source\" = $1 AND \"repository\" = $2",
-                             &sql, err);
+    PGresult *result = sql_query(pool,
+                                 "SELECT " SOURCE_COLUMNS " FROM tekupdb.\"Source\" s"
+                                 " WHERE \"source\" = $1 AND \"repository\" = $2",
+                                 &sql, err);
     if (result == NULL) return -1;
     const int rc = PQntuples(result) == 1
                        ? read_source(result, 0, out, err)
@@ -161,7 +150,7 @@ int sources_delete(struct pool *pool, const char *source, const char *repository
         " WHERE \"source\" = $1 AND \"repository\" = $2))"
         " DELETE FROM tekupdb.\"Source\" WHERE \"source\" = $1 AND \"repository\" = $2 RETURNING 1";
     const struct sql sql = place(source, repository);
-    PGresult *result = query(pool, statement, &sql, err);
+    PGresult *result = sql_query(pool, statement, &sql, err);
     if (result == NULL) return -1;
     const int rows = PQntuples(result);
     PQclear(result);
@@ -207,36 +196,34 @@ int sources_list(struct pool *pool, struct source **sources, size_t *count, stru
 {
     *sources = NULL;
     *count = 0;
-    PGresult *result =
-        query(pool,
-              "SELECT " SOURCE_COLUMNS
-              ", coalesce(y.\"status\", ''), " ISO("y.\"lastSyncAt\"") ", CASE WHEN "
-                                                                       "s.\"intervalSeconds\" > 0 "
-                                                                       "THEN " ISO(
-                                                                           "(y.\"lastSyncAt\" + "
-                                                                           "make_interval(secs => "
-                                                                           "s.\"intervalSeconds\")"
-                                                                           ")") " END,"
-                                                                                " coalesce(y."
-                                                                                "\"documentCount\","
-                                                                                " 0) FROM "
-                                                                                "tekupdb."
-                                                                                "\"Source\" s"
-                                                                                " LEFT JOIN "
-                                                                                "vault."
-                                                                                "\"VaultSyncStatus"
-                                                                                "\" y"
-                                                                                " ON y.\"source\" "
-                                                                                "= s.\"source\""
-                                                                                " AND "
-                                                                                "y.\"repository\" "
-                                                                                "= s.\"repository\""
-                                                                                " ORDER BY "
-                                                                                "s.\"source\" "
-                                                                                "COLLATE \"C\", "
-                                                                                "s.\"repository\" "
-                                                                                "COLLATE \"C\"",
-              NULL, err);
+    PGresult *result = sql_query(pool,
+                                 "SELECT " SOURCE_COLUMNS ", coalesce(y.\"status\", ''), " ISO(
+                                     "y.\"lastSyncAt\"") ", CASE WHEN "
+                                                         "s.\"intervalSeconds\" > 0 "
+                                                         "THEN " ISO("(y.\"lastSyncAt\" + "
+                                                                     "make_interval(secs => "
+                                                                     "s.\"intervalSeconds\")"
+                                                                     ")") " END,"
+                                                                          " coalesce(y."
+                                                                          "\"documentCount\","
+                                                                          " 0) FROM "
+                                                                          "tekupdb."
+                                                                          "\"Source\" s"
+                                                                          " LEFT JOIN "
+                                                                          "vault."
+                                                                          "\"VaultSyncStatus"
+                                                                          "\" y"
+                                                                          " ON y.\"source\" "
+                                                                          "= s.\"source\""
+                                                                          " AND "
+                                                                          "y.\"repository\" "
+                                                                          "= s.\"repository\""
+                                                                          " ORDER BY "
+                                                                          "s.\"source\" "
+                                                                          "COLLATE \"C\", "
+                                                                          "s.\"repository\" "
+                                                                          "COLLATE \"C\"",
+                                 NULL, err);
     if (result == NULL) return -1;
     const int rc = copy_sources(result, sources, count, err);
     PQclear(result);
@@ -302,7 +289,7 @@ int sync_status_set(struct pool *pool, const char *source, const char *repositor
     sql_text(&sql, status);
     sql_text(&sql, message);
     sql_int4(&sql, strcmp(status, "success") == 0 || strcmp(status, "error") == 0);
-    PGresult *result = query(pool, set_statement, &sql, err);
+    PGresult *result = sql_query(pool, set_statement, &sql, err);
     PQclear(result);
     free(message);
     return result != NULL ? 0 : -1;
@@ -313,10 +300,10 @@ int sync_status_is(struct pool *pool, const char *source, const char *repository
 {
     struct sql sql = place(source, repository);
     sql_text(&sql, status);
-    PGresult *result = query(pool,
-                             "SELECT FROM vault.\"VaultSyncStatus\" WHERE \"source\" = $1"
-                             " AND \"repository\" = $2 AND \"status\" = $3",
-                             &sql, err);
+    PGresult *result = sql_query(pool,
+                                 "SELECT FROM vault.\"VaultSyncStatus\" WHERE \"source\" = $1"
+                                 " AND \"repository\" = $2 AND \"status\" = $3",
+                                 &sql, err);
     if (result == NULL) return -1;
     *same = PQntuples(result) == 1;
     PQclear(result);
@@ -365,19 +352,19 @@ int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count
 {
     *rows = NULL;
     *count = 0;
-    PGresult *result =
-        query(pool,
-              "SELECT y.\"id\", y.\"source\", y.\"repository\", " ISO(
-                  "y.\"lastSyncAt\"") ", y.\"status\", y.\"errorMessage\", y.\"documentCount\","
-                                      " CASE WHEN y.\"status\" = 'in_progress' THEN"
-                                      " s.\"progress\"->>'now' END, s.\"progress\"->>'last'"
-                                      " FROM vault.\"VaultSyncStatus\" y"
-                                      " LEFT JOIN tekupdb.\"Source\" s"
-                                      " ON s.\"source\" = y.\"source\""
-                                      " AND s.\"repository\" = y.\"repository\""
-                                      " ORDER BY y.\"lastSyncAt\" DESC,"
-                                      " y.\"source\" COLLATE \"C\", y.\"repository\" COLLATE \"C\"",
-              NULL, err);
+    PGresult *result = sql_query(
+        pool,
+        "SELECT y.\"id\", y.\"source\", y.\"repository\", " ISO(
+            "y.\"lastSyncAt\"") ", y.\"status\", y.\"errorMessage\", y.\"documentCount\","
+                                " CASE WHEN y.\"status\" = 'in_progress' THEN"
+                                " s.\"progress\"->>'now' END, s.\"progress\"->>'last'"
+                                " FROM vault.\"VaultSyncStatus\" y"
+                                " LEFT JOIN tekupdb.\"Source\" s"
+                                " ON s.\"source\" = y.\"source\""
+                                " AND s.\"repository\" = y.\"repository\""
+                                " ORDER BY y.\"lastSyncAt\" DESC,"
+                                " y.\"source\" COLLATE \"C\", y.\"repository\" COLLATE \"C\"",
+        NULL, err);
     if (result == NULL) return -1;
     const int rc = copy_statuses(result, rows, count, err);
     PQclear(result);
@@ -387,20 +374,20 @@ int sync_status_list(struct pool *pool, struct sync_status **rows, size_t *count
 int sync_status_recover(struct pool *pool, size_t *recovered, struct error *err)
 {
     PGresult *result =
-        query(pool,
-              "WITH running AS MATERIALIZED (SELECT y.* FROM"
-              " vault.\"VaultSyncStatus\" y WHERE y.\"status\" = 'in_progress'"
-              " AND NOT EXISTS (SELECT FROM tekupdb.\"Source\" s WHERE"
-              " s.\"source\" = y.\"source\" AND s.\"repository\" = y.\"repository\""
-              " AND s.\"intervalSeconds\" > 0)),"
-              " dead AS MATERIALIZED (SELECT r.\"id\" FROM running r"
-              " WHERE pg_try_advisory_xact_lock(" CLAIM_NUMBER(
-                  "r") "))"
-                       " UPDATE vault.\"VaultSyncStatus\" y SET \"status\" = 'error',"
-                       " \"errorMessage\" = 'tekupd ended while this sync was running;"
-                       " sync again to go on' FROM dead WHERE y.\"id\" = dead.\"id\""
-                       " AND y.\"status\" = 'in_progress' RETURNING 1",
-              NULL, err);
+        sql_query(pool,
+                  "WITH running AS MATERIALIZED (SELECT y.* FROM"
+                  " vault.\"VaultSyncStatus\" y WHERE y.\"status\" = 'in_progress'"
+                  " AND NOT EXISTS (SELECT FROM tekupdb.\"Source\" s WHERE"
+                  " s.\"source\" = y.\"source\" AND s.\"repository\" = y.\"repository\""
+                  " AND s.\"intervalSeconds\" > 0)),"
+                  " dead AS MATERIALIZED (SELECT r.\"id\" FROM running r"
+                  " WHERE pg_try_advisory_xact_lock(" CLAIM_NUMBER(
+                      "r") "))"
+                           " UPDATE vault.\"VaultSyncStatus\" y SET \"status\" = 'error',"
+                           " \"errorMessage\" = 'tekupd ended while this sync was running;"
+                           " sync again to go on' FROM dead WHERE y.\"id\" = dead.\"id\""
+                           " AND y.\"status\" = 'in_progress' RETURNING 1",
+                  NULL, err);
     *recovered = 0;
     if (result == NULL) return -1;
     *recovered = (size_t)PQntuples(result);
@@ -424,7 +411,7 @@ static const char due_statement[] =
 
 int sources_due(struct pool *pool, source_due_fn due, void *arg, double *wait_s, struct error *err)
 {
-    PGresult *result = query(pool, due_statement, NULL, err);
+    PGresult *result = sql_query(pool, due_statement, NULL, err);
     if (result == NULL) return -1;
     for (int row = 0; row < PQntuples(result); row++) {
         double left_s = (double)sql_get_int8(result, row, 2) / 1e3;
@@ -447,10 +434,10 @@ int cursor_get(struct pool *pool, const char *source, const char *repository, ch
     bool failed = false;
     *cursor = NULL;
     const struct sql sql = place(source, repository);
-    PGresult *result = query(pool,
-                             "SELECT \"cursor\" FROM tekupdb.\"Cursor\""
-                             " WHERE \"source\" = $1 AND \"repository\" = $2",
-                             &sql, err);
+    PGresult *result = sql_query(pool,
+                                 "SELECT \"cursor\" FROM tekupdb.\"Cursor\""
+                                 " WHERE \"source\" = $1 AND \"repository\" = $2",
+                                 &sql, err);
     if (result == NULL) return -1;
     if (PQntuples(result) == 1) *cursor = sql_copy_text(result, 0, 0, &failed);
     PQclear(result);
@@ -465,13 +452,13 @@ int cursor_set(struct pool *pool, const char *source, const char *repository, co
         return error_set(err, ERR_INVALID, "cursor", "a cursor must be text in UTF-8");
     struct sql sql = place(source, repository);
     sql_text(&sql, cursor);
-    PGresult *result = query(pool,
-                             "INSERT INTO tekupdb.\"Cursor\" (\"source\", \"repository\","
-                             " \"cursor\", \"updatedAt\") VALUES ($1, $2, $3, " NOW ")"
-                             " ON CONFLICT (\"source\", \"repository\") DO UPDATE SET"
-                             " \"cursor\" = EXCLUDED.\"cursor\","
-                             " \"updatedAt\" = EXCLUDED.\"updatedAt\"",
-                             &sql, err);
+    PGresult *result = sql_query(pool,
+                                 "INSERT INTO tekupdb.\"Cursor\" (\"source\", \"repository\","
+                                 " \"cursor\", \"updatedAt\") VALUES ($1, $2, $3, " NOW ")"
+                                 " ON CONFLICT (\"source\", \"repository\") DO UPDATE SET"
+                                 " \"cursor\" = EXCLUDED.\"cursor\","
+                                 " \"updatedAt\" = EXCLUDED.\"updatedAt\"",
+                                 &sql, err);
     PQclear(result);
     return result != NULL ? 0 : -1;
 }

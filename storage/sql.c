@@ -1,5 +1,6 @@
 #include "storage/sql.h"
 
+#include "storage/base/digest.h"
 #include "storage/pool.h"
 
 #include <endian.h>
@@ -60,6 +61,26 @@ PGresult *sql_execute(PGconn *conn, const char *statement, const struct sql *sql
     pool_error(conn, result, err);
     PQclear(result);
     return NULL;
+}
+
+PGresult *sql_query(struct pool *pool, const char *statement, const struct sql *sql,
+                    struct error *err)
+{
+    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
+    if (conn == NULL) return NULL;
+    PGresult *result = sql_execute(conn, statement, sql, err);
+    pool_release(pool, conn);
+    return result;
+}
+
+int sql_change(struct pool *pool, const char *statement, const struct sql *sql, int *rows,
+               struct error *err)
+{
+    PGresult *result = sql_query(pool, statement, sql, err);
+    if (result == NULL) return -1;
+    if (rows != NULL) *rows = PQntuples(result);
+    PQclear(result);
+    return 0;
 }
 
 int sql_run(PGconn *conn, const char *statements, struct error *err)
@@ -181,4 +202,33 @@ void sql_put_array(struct buffer *buffer, Oid element, size_t count)
     if (count == 0) return;
     sql_put_int4(buffer, (int32_t)count);
     sql_put_int4(buffer, 1); /* lower bound */
+}
+
+/* ---- By hashes ---- */
+
+PGresult *sql_by_hashes(PGconn *conn, const char *statement, const char *model,
+                        const uint8_t *hashes, size_t count, struct error *err)
+{
+    struct buffer list = {0};
+    struct sql sql = {0};
+    PGresult *rows = NULL;
+    sql_put_array(&list, SQL_BYTEA, count);
+    for (size_t i = 0; i < count; i++) {
+        sql_put_int4(&list, SHA256_SIZE);
+        buffer_append(&list, hashes + i * SHA256_SIZE, SHA256_SIZE);
+    }
+    sql_text(&sql, model);
+    sql_bytes(&sql, SQL_BYTEA_ARRAY, list.data, list.length);
+    if (list.failed)
+        error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    else
+        rows = sql_execute(conn, statement, &sql, err);
+    buffer_free(&list);
+    return rows;
+}
+
+size_t sql_get_place(const PGresult *result, int row, size_t count)
+{
+    const int64_t place = sql_get_int8(result, row, 0) - 1;
+    return place >= 0 && (uint64_t)place < count ? (size_t)place : count;
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pool;
+
 /* Type numbers of pg_type.dat that never change. */
 enum { SQL_BOOL = 16, SQL_BYTEA = 17, SQL_INT8 = 20, SQL_INT4 = 23, SQL_TEXT = 25, SQL_REAL = 700 };
 enum { SQL_INT4_ARRAY = 1007, SQL_BYTEA_ARRAY = 1001 };
@@ -44,6 +46,14 @@ void sql_bytes(struct sql *sql, Oid type, const void *bytes, size_t length);
 PGresult *sql_execute(PGconn *conn, const char *statement, const struct sql *sql,
                       struct error *err);
 
+/* The same on a connection that is leased for it, so that it is a transaction of its own. */
+PGresult *sql_query(struct pool *pool, const char *statement, const struct sql *sql,
+                    struct error *err);
+
+/* The same, of which only the number of rows that it returns is of interest; rows may be NULL. */
+int sql_change(struct pool *pool, const char *statement, const struct sql *sql, int *rows,
+               struct error *err);
+
 /* Statements without parameters whose results, but for their failure, are of no interest. */
 int sql_run(PGconn *conn, const char *statements, struct error *err);
 
@@ -65,6 +75,15 @@ bool sql_get_bool(const PGresult *result, int row, int column);
 const char *sql_get_text(const PGresult *result, int row, int column);
 /* A copy that the caller frees. NULL for SQL's NULL, and when memory ran out (*failed is set). */
 char *sql_copy_text(const PGresult *result, int row, int column, bool *failed);
+
+/* ---- Many texts of one model, by their hashes ---- */
+
+/* Executes a statement whose $1 is the model, whose $2 are count hashes (bytea[], SHA256_SIZE bytes
+ * each), and whose first column says which of them a row is about, counted from 1. */
+PGresult *sql_by_hashes(PGconn *conn, const char *statement, const char *model,
+                        const uint8_t *hashes, size_t count, struct error *err);
+/* Which hash a row of its result is about, counted from 0; count where it is none. */
+size_t sql_get_place(const PGresult *result, int row, size_t count);
 
 /* ---- Building binary values ---- */
 

@@ -33,10 +33,7 @@ int vault_page_embeddings(struct pool *pool, const char *model, int32_t after, s
     sql_text(&sql, model);
     sql_int8(&sql, (int64_t)limit + 1); /* one more tells whether there is a next page */
     *page = (struct embedding_page){.last = after};
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    PGresult *rows = sql_execute(conn, statement, &sql, err);
-    pool_release(pool, conn);
+    PGresult *rows = sql_query(pool, statement, &sql, err);
     if (rows == NULL) return -1;
     const int count = PQntuples(rows);
     page->more = (size_t)count > limit;

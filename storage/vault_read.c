@@ -13,24 +13,13 @@ static int no_memory(struct error *err)
     return error_set(err, ERR_INTERNAL, NULL, "out of memory");
 }
 
-/* Leases a connection for a single statement, which is a transaction of its own. */
-static PGresult *query(struct pool *pool, const char *statement, const struct sql *sql,
-                       struct error *err)
-{
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return NULL;
-    PGresult *result = sql_execute(conn, statement, sql, err);
-    pool_release(pool, conn);
-    return result;
-}
-
 /* ---- One document ---- */
 
 static int get_one(struct pool *pool, const char *statement, const struct sql *sql,
                    struct document *document, struct error *err)
 {
     *document = (struct document){0};
-    PGresult *result = query(pool, statement, sql, err);
+    PGresult *result = sql_query(pool, statement, sql, err);
     if (result == NULL) return -1;
     const int rc = PQntuples(result) == 0
                        ? error_set(err, ERR_NOT_FOUND, NULL, "there is no such document")
@@ -313,7 +302,7 @@ int vault_fetch_passages(struct pool *pool, const int64_t *embedding_ids, size_t
     }
     struct sql sql = {0};
     sql_bytes(&sql, INT8_ARRAY, ids.data, ids.length);
-    PGresult *result = query(pool, passage_statement(what), &sql, err);
+    PGresult *result = sql_query(pool, passage_statement(what), &sql, err);
     if (result == NULL) goto out;
     rc = read_passages(result, count, what, passages, err);
     PQclear(result);

@@ -80,27 +80,13 @@ static const char embeddings_by_hash[] =
 static int reuse_some(PGconn *conn, const char *model, const uint8_t *hashes, size_t count,
                       float *embeddings, bool *found, struct error *err)
 {
-    struct buffer list = {0};
-    struct sql sql = {0};
-    sql_put_array(&list, SQL_BYTEA, count);
-    for (size_t i = 0; i < count; i++) {
-        sql_put_int4(&list, SHA256_SIZE);
-        buffer_append(&list, hashes + i * SHA256_SIZE, SHA256_SIZE);
-    }
-    if (list.failed) {
-        buffer_free(&list);
-        return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    }
-    sql_text(&sql, model);
-    sql_bytes(&sql, SQL_BYTEA_ARRAY, list.data, list.length);
-    PGresult *rows = sql_execute(conn, embeddings_by_hash, &sql, err);
-    buffer_free(&list);
+    PGresult *rows = sql_by_hashes(conn, embeddings_by_hash, model, hashes, count, err);
     if (rows == NULL) return -1;
     for (int row = 0; row < PQntuples(rows); row++) {
-        const int64_t place = sql_get_int8(rows, row, 0) - 1;
-        if (place < 0 || (size_t)place >= count) continue;
+        const size_t place = sql_get_place(rows, row, count);
+        if (place == count) continue;
         found[place] = embedding_decode(PQgetvalue(rows, row, 1), (size_t)PQgetlength(rows, row, 1),
-                                        embeddings + (size_t)place * EMBEDDING_DIM) == 0;
+                                        embeddings + place * EMBEDDING_DIM) == 0;
     }
     PQclear(rows);
     return 0;
@@ -128,34 +114,22 @@ int vault_reuse_embeddings(struct pool *pool, const char *model, const uint8_t *
 int vault_find_rejected(struct pool *pool, const char *model, const uint8_t *hashes, size_t count,
                         bool *rejected, struct error *err)
 {
-    struct buffer list = {0};
-    struct sql sql = {0};
     memset(rejected, 0, count * sizeof(*rejected));
-    sql_put_array(&list, SQL_BYTEA, count);
-    for (size_t i = 0; i < count; i++) {
-        sql_put_int4(&list, SHA256_SIZE);
-        buffer_append(&list, hashes + i * SHA256_SIZE, SHA256_SIZE);
-    }
-    sql_text(&sql, model);
-    sql_bytes(&sql, SQL_BYTEA_ARRAY, list.data, list.length);
-    PGconn *conn = list.failed ? NULL : pool_lease(pool, POOL_WAIT_MS, err);
-    if (list.failed) error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
+    if (conn == NULL) return -1;
     PGresult *rows =
-        conn != NULL
-            ? sql_execute(conn,
-                          "SELECT u.place FROM unnest($2) WITH ORDINALITY AS u (hash, place)"
-                          " WHERE EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
-                          " WHERE r.\"model\" = $1 AND r.\"contentHash\" = u.hash)",
-                          &sql, err)
-            : NULL;
+        sql_by_hashes(conn,
+                      "SELECT u.place FROM unnest($2) WITH ORDINALITY AS u (hash, place)"
+                      " WHERE EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
+                      " WHERE r.\"model\" = $1 AND r.\"contentHash\" = u.hash)",
+                      model, hashes, count, err);
+    pool_release(pool, conn);
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
-        const int64_t place = sql_get_int8(rows, row, 0) - 1;
-        if (place >= 0 && (size_t)place < count) rejected[place] = true;
+        const size_t place = sql_get_place(rows, row, count);
+        if (place < count) rejected[place] = true;
     }
     const int rc = rows != NULL ? 0 : -1;
     PQclear(rows);
-    if (conn != NULL) pool_release(pool, conn);
-    buffer_free(&list);
     return rc;
 }
 
@@ -164,18 +138,15 @@ int vault_find_rejected(struct pool *pool, const char *model, const uint8_t *has
 int vault_count(struct pool *pool, struct vault_counts *counts, struct error *err)
 {
     *counts = (struct vault_counts){0};
-    PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
-    if (conn == NULL) return -1;
-    PGresult *row = sql_execute(conn,
-                                "SELECT (SELECT count(*) FROM vault.\"VaultDocument\"),"
-                                " (SELECT count(*) FROM vault.\"VaultEmbedding\"),"
-                                " (SELECT count(*) FROM tekupdb.\"Chunk\")",
-                                NULL, err);
+    PGresult *row = sql_query(pool,
+                              "SELECT (SELECT count(*) FROM vault.\"VaultDocument\"),"
+                              " (SELECT count(*) FROM vault.\"VaultEmbedding\"),"
+                              " (SELECT count(*) FROM tekupdb.\"Chunk\")",
+                              NULL, err);
     if (row != NULL)
         *counts = (struct vault_counts){.documents = sql_get_int8(row, 0, 0),
                                         .embeddings = sql_get_int8(row, 0, 1),
                                         .chunks = sql_get_int8(row, 0, 2)};
     PQclear(row);
-    pool_release(pool, conn);
     return row != NULL ? 0 : -1;
 }
