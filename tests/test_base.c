@@ -94,3 +94,41 @@ Test(log, quotes_what_could_break_a_line)
     long_text[sizeof(long_text) - 1] = '\0';
     cr_expect_leq(strlen(log_quote(long_text)), 420);
 }
+
+Test(utf8, what_is_cut_ends_with_a_whole_character)
+{
+    static const struct {
+        const char *text;
+        size_t length, whole;
+    } cuts[] = {{"", 0, 0},
+                {"ab", 2, 2},
+                {"a\xc3\xa6", 3, 3},
+                {"a\xc3", 2, 1},
+                {"\xe2\x82", 2, 0},
+                {"\xe2\x82\xac", 3, 3},
+                {"a\xf0\x9f\x98", 4, 1},
+                {"\xf0\x9f\x98\x80", 4, 4},
+                {"\x80\x80\x80\x80\x80", 5, 5},
+                {"\xff", 1, 0}};
+    char line[6];
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(*cuts); i++)
+        cr_expect_eq(utf8_whole(cuts[i].text, cuts[i].length), cuts[i].whole, "%zu", i);
+    utf8_copy_line(line, sizeof(line), "a\nb\xc3\xa6\xc3\xa6");
+    cr_expect_str_eq(line, "a b\xc3\xa6");
+    utf8_copy_line(line, sizeof(line), NULL);
+    cr_expect_str_eq(line, "");
+}
+
+Test(error, a_message_that_does_not_fit_ends_with_a_whole_character)
+{
+    struct error err = {0};
+    char text[1200];
+    for (size_t i = 0; i + 1 < sizeof(text); i++) text[i] = i % 2 == 0 ? '\xc3' : '\xa6';
+    text[sizeof(text) - 1] = '\0';
+    for (const char *before = "abcd"; *before != '\0'; before++) {
+        error_set(&err, ERR_INVALID, NULL, "%s%s", before, text);
+        cr_expect_eq(utf8_valid_prefix(err.message, strlen(err.message)), strlen(err.message));
+        error_prefix(&err, "%s%s", before, text);
+        cr_expect_eq(utf8_valid_prefix(err.message, strlen(err.message)), strlen(err.message));
+    }
+}

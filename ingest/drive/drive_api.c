@@ -2,6 +2,7 @@
 #include "ingest/drive/drive_api.h"
 
 #include "ingest/http/secret.h"
+#include "storage/base/utf8.h"
 
 #include <curl/curl.h>
 #include <stdatomic.h>
@@ -25,27 +26,16 @@ void drive_query(struct buffer *url, const char *name, const char *value)
 
 /* ---- What went wrong ---- */
 
-static void copy_line(char *out, size_t size, const char *text)
-{
-    size_t length = 0;
-    for (; text != NULL && *text != '\0' && length + 1 < size; text++)
-        out[length++] = (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text;
-    /* Not half of a character. */
-    while (length > 0 && text != NULL && *text != '\0' && ((unsigned char)*text & 0xc0) == 0x80)
-        text--, length--;
-    out[length] = '\0';
-}
-
 static void read_fault(const struct http_response *response, struct drive_fault *fault)
 {
     *fault = (struct drive_fault){.status = response->status};
     json_t *answer = json_loadb(response->body, response->length, 0, NULL);
     const json_t *error = json_object_get(answer, "error");
     const json_t *first = json_array_get(json_object_get(error, "errors"), 0);
-    copy_line(fault->reason, sizeof(fault->reason),
-              json_string_value(json_object_get(first, "reason")));
-    copy_line(fault->message, sizeof(fault->message),
-              json_string_value(json_object_get(error, "message")));
+    utf8_copy_line(fault->reason, sizeof(fault->reason),
+                   json_string_value(json_object_get(first, "reason")));
+    utf8_copy_line(fault->message, sizeof(fault->message),
+                   json_string_value(json_object_get(error, "message")));
     /* What Google's front end says before Drive is reached has only this. */
     const json_t *details = json_object_get(error, "details");
     size_t i;
@@ -53,7 +43,7 @@ static void read_fault(const struct http_response *response, struct drive_fault 
     if (fault->reason[0] == '\0') json_array_foreach(details, i, detail)
         {
             const char *reason = json_string_value(json_object_get(detail, "reason"));
-            if (reason != NULL) copy_line(fault->reason, sizeof(fault->reason), reason);
+            if (reason != NULL) utf8_copy_line(fault->reason, sizeof(fault->reason), reason);
         }
     json_decref(answer);
 }

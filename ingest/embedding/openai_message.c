@@ -1,6 +1,8 @@
 /* openai_message.c: see openai_message.h. */
 #include "ingest/embedding/openai_message.h"
 
+#include "storage/base/utf8.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
@@ -139,14 +141,6 @@ int openai_read(const char *body, size_t length, size_t count, float *const *vec
 
 /* ---- Errors and limits ---- */
 
-static void copy_words(char *to, size_t size, const char *text)
-{
-    size_t length = 0;
-    for (; text != NULL && *text != '\0' && length + 1 < size; text++)
-        to[length++] = *text == '\n' || *text == '\r' || *text == '\t' ? ' ' : *text;
-    to[length] = '\0';
-}
-
 void openai_read_error(const char *body, size_t length, char *message, size_t message_size,
                        char *code, size_t code_size)
 {
@@ -158,8 +152,8 @@ void openai_read_error(const char *body, size_t length, char *message, size_t me
     if (words == NULL) words = json_string_value(json_object_get(root, "detail"));
     if (words == NULL) words = json_string_value(json_object_get(root, "message"));
     if (name == NULL) name = json_string_value(json_object_get(error, "type"));
-    copy_words(message, message_size, words);
-    copy_words(code, code_size, name);
+    utf8_copy_line(message, message_size, words);
+    utf8_copy_line(code, code_size, name);
     json_decref(root);
 }
 

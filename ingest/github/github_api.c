@@ -3,6 +3,7 @@
 
 #include "ingest/http/secret.h"
 #include "storage/base/buffer.h"
+#include "storage/base/utf8.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -58,9 +59,7 @@ static void read_message(const struct http_response *response, char *message, si
 {
     json_t *answer = json_loadb(response->body, response->length, 0, NULL);
     const char *text = json_string_value(json_object_get(answer, "message"));
-    snprintf(message, size, "%s", text != NULL ? text : "");
-    for (char *c = message; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20) *c = ' ';
+    utf8_copy_line(message, size, text);
     json_decref(answer);
 }
 

@@ -3,6 +3,7 @@
 
 #include "ingest/clock.h"
 #include "ingest/http/secret.h"
+#include "storage/base/utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -87,12 +88,10 @@ static void tell(void *arg, const char *why, time_t until)
 
 static int explain(const struct http_response *response, const char *what, struct error *err)
 {
-    char message[200] = "";
+    char message[200];
     json_t *answer = json_loadb(response->body, response->length, 0, NULL);
     const char *text = json_string_value(json_object_get(answer, "message"));
-    snprintf(message, sizeof(message), "%s", text != NULL ? text : "");
-    for (char *c = message; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20) *c = ' ';
+    utf8_copy_line(message, sizeof(message), text);
     json_decref(answer);
     const long status = response->status;
     if (status == 401)

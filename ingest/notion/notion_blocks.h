@@ -15,7 +15,6 @@ struct notion_frame {
     char *prefix;      /* before each line: "    " within a list, "> " within a quote */
     size_t number;     /* of the next item of a numbered list */
     size_t table_rows; /* written of a table; columns are known from its first row */
-    bool in_table, table_header;
     bool after_list; /* the last block was an item of a list */
 };
 

@@ -1,7 +1,15 @@
 #include "storage/base/error.h"
 
+#include "storage/base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
+
+/* A message that did not fit must not end in half a character: PostgreSQL and JSON refuse it. */
+static void end_whole(struct error *err)
+{
+    err->message[utf8_whole(err->message, strlen(err->message))] = '\0';
+}
 
 int error_set(struct error *err, enum error_code code, const char *field, const char *format, ...)
 {
@@ -12,6 +20,7 @@ int error_set(struct error *err, enum error_code code, const char *field, const 
     va_start(args, format);
     vsnprintf(err->message, sizeof(err->message), format, args);
     va_end(args);
+    end_whole(err);
     return -1;
 }
 
@@ -24,9 +33,11 @@ int error_prefix(struct error *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(prefix, sizeof(prefix), format, args);
     va_end(args);
+    prefix[utf8_whole(prefix, strlen(prefix))] = '\0';
     memcpy(message, err->message, sizeof(message));
     int length = snprintf(err->message, sizeof(err->message), "%s: ", prefix);
     snprintf(err->message + length, sizeof(err->message) - (size_t)length, "%s", message);
+    end_whole(err);
     return -1;
 }
 

@@ -36,3 +36,22 @@ size_t utf8_valid_prefix(const char *text, size_t length)
     }
     return at;
 }
+
+size_t utf8_whole(const char *text, size_t length)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t lead = length;
+    while (lead > 0 && length - lead < 4 && continuation(bytes[lead - 1])) lead--;
+    if (lead == 0 || bytes[lead - 1] < 0xc2) return length; /* ends with ASCII, or with no UTF-8 */
+    lead--;
+    const size_t wanted = bytes[lead] < 0xe0 ? 2 : bytes[lead] < 0xf0 ? 3 : 4;
+    return length - lead < wanted ? lead : length;
+}
+
+void utf8_copy_line(char *out, size_t size, const char *text)
+{
+    size_t length = 0;
+    for (; text != NULL && *text != '\0' && length + 1 < size; text++)
+        out[length++] = (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text;
+    out[utf8_whole(out, length)] = '\0';
+}

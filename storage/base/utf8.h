@@ -12,4 +12,11 @@ size_t utf8_sequence(const unsigned char *text, size_t length);
  * as valid here; PostgreSQL's TEXT cannot hold it, so callers look for it themselves. */
 size_t utf8_valid_prefix(const char *text, size_t length);
 
+/* The length without the beginning of a sequence that was cut off at the end, if there is one. */
+size_t utf8_whole(const char *text, size_t length);
+
+/* Copies as much of a text as fits, in whole characters, as one line: control characters become
+ * spaces. NULL is taken for "". */
+void utf8_copy_line(char *out, size_t size, const char *text);
+
 #endif
