@@ -691,24 +691,12 @@ Test(http_client, bounds_the_connections_to_a_host)
 
 extern char **environ;
 
-static pid_t serve_tls(const char *directory, const char *name, int port)
-{
-    char command[1024];
-    snprintf(
-        command, sizeof(command),
-        "cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2"
-        " -subj /CN=test -addext subjectAltName=%s >/dev/null 2>&1",
-        directory, name);
-    cr_assert_eq(system(command), 0);
-    snprintf(command, sizeof(command),
-             "cd %s && exec openssl s_server -accept 127.0.0.1:%d -cert cert.pem -key key.pem -www"
-             " >/dev/null 2>&1 </dev/null",
-             directory, port);
-    char *arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
+/* A server with a certificate of its own making, run by another program. */
+struct tls_server {
+    char directory[32], ca_file[64], url[64];
+    int port;
     pid_t pid;
-    cr_assert_eq(posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ), 0);
-    return pid;
-}
+};
 
 static int free_port(void)
 {
@@ -718,33 +706,67 @@ static int free_port(void)
     return probe.port;
 }
 
-static void check_tls(const char *name, bool trusted, bool accepted)
+/* `program` is what the shell runs in the directory of cert.pem and key.pem; it finds the port in
+ * $PORT. `name` is the subject's alternative name. */
+static void tls_start(struct tls_server *tls, const char *name, const char *program)
 {
-    char directory[] = "/tmp/tekup-tls-XXXXXX", url[64], ca_file[100], command[100];
-    cr_assert_not_null(mkdtemp(directory));
-    const int port = free_port();
-    const pid_t pid = serve_tls(directory, name, port);
-    snprintf(url, sizeof(url), "https://127.0.0.1:%d/", port);
-    snprintf(ca_file, sizeof(ca_file), "%s/cert.pem", directory);
-    struct http_client *of_tls = make_client(trusted ? ca_file : NULL, 2);
-    struct http_response response;
-    struct error err = {0};
+    char command[2048];
+    strcpy(tls->directory, "/tmp/tekup-tls-XXXXXX");
+    cr_assert_not_null(mkdtemp(tls->directory));
+    tls->port = free_port();
+    snprintf(tls->ca_file, sizeof(tls->ca_file), "%s/cert.pem", tls->directory);
+    snprintf(tls->url, sizeof(tls->url), "https://127.0.0.1:%d/", tls->port);
+    snprintf(
+        command, sizeof(command),
+        "cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2"
+        " -subj /CN=test -addext subjectAltName=%s >/dev/null 2>&1",
+        tls->directory, name);
+    cr_assert_eq(system(command), 0);
+    snprintf(command, sizeof(command),
+             "cd %s && export PORT=%d && exec %s >/dev/null 2>&1 </dev/null", tls->directory,
+             tls->port, program);
+    char *arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
+    cr_assert_eq(posix_spawn(&tls->pid, "/bin/sh", NULL, NULL, arguments, environ), 0);
+}
+
+static void tls_stop(const struct tls_server *tls)
+{
+    char command[100];
+    kill(tls->pid, SIGTERM);
+    waitpid(tls->pid, NULL, 0);
+    snprintf(command, sizeof(command), "rm -rf %s", tls->directory);
+    cr_assert_eq(system(command), 0);
+}
+
+/* Asks until the server is there, or says what does not change: something about a certificate. */
+static int tls_get(struct http_client *of_tls, const struct tls_server *tls,
+                   struct http_response *response, struct error *err)
+{
     int status = -1;
-    for (int i = 0; i < 100 && status != 0; i++) { /* until the server is there */
-        err = (struct error){0};
-        status =
-            http_perform(of_tls, &(struct http_request){.url = url, .tries = 1}, &response, &err);
-        if (status != 0 && strcasestr(err.message, "certificate") != NULL) break;
+    for (int i = 0; i < 200 && status != 0; i++) {
+        *err = (struct error){0};
+        status = http_perform(of_tls, &(struct http_request){.url = tls->url, .tries = 1}, response,
+                              err);
+        if (status != 0 && strcasestr(err->message, "certificate") != NULL) break;
         if (status != 0) usleep(50000);
     }
+    return status;
+}
+
+static void check_tls(const char *name, bool trusted, bool accepted)
+{
+    struct tls_server tls;
+    struct http_response response;
+    struct error err;
+    tls_start(&tls, name,
+              "openssl s_server -accept 127.0.0.1:$PORT -cert cert.pem -key key.pem -www");
+    struct http_client *of_tls = make_client(trusted ? tls.ca_file : NULL, 2);
+    const int status = tls_get(of_tls, &tls, &response, &err);
     cr_expect_eq(status == 0, accepted, "%s", err.message);
     if (!accepted) cr_expect(strcasestr(err.message, "certificate") != NULL, "%s", err.message);
     http_response_free(&response);
     http_client_free(of_tls);
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
-    snprintf(command, sizeof(command), "rm -rf %s", directory);
-    cr_assert_eq(system(command), 0);
+    tls_stop(&tls);
 }
 
 Test(http_client, certificates_are_verified)
@@ -754,6 +776,86 @@ Test(http_client, certificates_are_verified)
     check_tls("IP:127.0.0.1", true, true);
     check_tls("IP:127.0.0.1", false, false);
     check_tls("DNS:example.com", true, false);
+}
+
+/* Answers with the version of HTTP, what was sent as Authorization, and how many connections there
+ * have been, after a moment; /to?URL redirects. */
+#define HTTP2_SERVER                                                                               \
+    "node -e '"                                                                                    \
+    "const fs = require(\"fs\"); let sessions = 0;"                                                \
+    "const server = require(\"http2\").createSecureServer({allowHTTP1: true,"                      \
+    " key: fs.readFileSync(\"key.pem\"), cert: fs.readFileSync(\"cert.pem\")},"                    \
+    " (request, response) => setTimeout(() => {"                                                   \
+    " if (request.url.startsWith(\"/to?\"))"                                                       \
+    " response.writeHead(302, {location: request.url.slice(4)});"                                  \
+    " response.end(`${request.httpVersion} ${request.headers.authorization || \"none\"}"           \
+    " ${sessions}`); }, 100));"                                                                    \
+    "server.on(\"session\", () => sessions++); server.listen(process.env.PORT, \"127.0.0.1\");'"
+
+static struct tls_server http2;
+
+static void start_http2(void)
+{
+    struct http_response response;
+    struct error err;
+    if (system("command -v node >/dev/null 2>&1") != 0) cr_skip_test("there is no node here");
+    tls_start(&http2, "IP:127.0.0.1", HTTP2_SERVER);
+    http_client_free(client);
+    client = make_client(http2.ca_file, 2);
+    cr_assert_eq(tls_get(client, &http2, &response, &err), 0, "%s", err.message);
+    http_response_free(&response);
+}
+
+static void *get_http2(void *arg)
+{
+    const struct http_request request = {.url = http2.url};
+    struct http_response response = expect_answer(&request, 200);
+    (void)arg;
+    cr_expect_str_eq(response.body, "2.0 none 1", "%s", response.body);
+    http_response_free(&response);
+    return NULL;
+}
+
+Test(http_client, speaks_http_2_in_many_streams_of_one_connection)
+{
+    enum { THREADS = 10 };
+    pthread_t threads[THREADS];
+    start_http2();
+    for (int i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, get_http2, NULL), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    tls_stop(&http2);
+}
+
+static bool answer_to_tls(struct fixture_server *from, int fd, const char *text)
+{
+    char headers[128];
+    (void)text;
+    snprintf(headers, sizeof(headers), "Location: %s\r\n", (const char *)from->arg);
+    fixture_reply(fd, "302 Found", headers, "");
+    return true;
+}
+
+Test(http_client, redirects_between_http_and_https)
+{
+    char url[200];
+    start_http2();
+    fixture_start(&server, answer_to_tls, http2.url);
+    struct http_request request = {.url = url_of(&server, "/"), .authorization = "Bearer s3cret"};
+    struct http_response response = expect_answer(&request, 200);
+    cr_expect(strstr(response.body, " none ") != NULL, "another scheme is another origin: %s",
+              response.body);
+    http_response_free(&response);
+    fixture_start(&other, answer_hello, NULL);
+    snprintf(url, sizeof(url), "%sto?%s/", http2.url, other.url);
+    request.url = url;
+    expect_failure(&request, ERR_INVALID);
+    cr_expect_eq(atomic_load(&other.requests), 0, "from https to http nothing is followed");
+    snprintf(url, sizeof(url), "%sto?%s", http2.url, http2.url);
+    response = expect_answer(&request, 200);
+    cr_expect(strstr(response.body, "Bearer s3cret") != NULL, "%s", response.body);
+    http_response_free(&response);
+    tls_stop(&http2);
 }
 
 Test(http_client, a_proxy_of_the_environment_is_used)
