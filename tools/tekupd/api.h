@@ -24,6 +24,14 @@ typedef void (*api_call)(struct daemon *daemon, struct http_request *request);
 void api_search(struct daemon *daemon, struct http_request *request);
 void api_search_batch(struct daemon *daemon, struct http_request *request);
 
+/* For calls whose answer has a form of its own: searches as POST /v1/search with this body would,
+ * and has done() called with its answer, once, by any thread, perhaps before this returns. err is
+ * NULL where the search succeeded. The body is the caller's for the call of done(), which may take
+ * it over. The request stays the caller's, who answers it; the search is timed by it. */
+typedef void (*search_done)(void *arg, const struct error *err, struct buffer *body);
+void api_search_ask(struct daemon *daemon, struct http_request *request, const char *json,
+                    size_t length, search_done done, void *arg);
+
 /* api_documents.c; on the clerks */
 void api_documents_list(struct daemon *daemon, struct http_request *request);
 void api_documents_get(struct daemon *daemon, struct http_request *request);

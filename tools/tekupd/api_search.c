@@ -45,6 +45,8 @@ struct job {
     bool batch;
     size_t count;
     struct search *searches;
+    search_done done; /* takes the answer instead of the client; NULL: it is the client's */
+    void *arg;
 };
 
 static void search_free(struct search *search)
@@ -163,13 +165,23 @@ static void put_response(struct buffer *body, const struct job *job, const struc
     json_put_close(body, '}');
 }
 
+/* Of a single search that failed. */
+static void answer_failed(struct job *job)
+{
+    struct buffer none = {0};
+    if (job->done != NULL)
+        job->done(job->arg, &job->searches[0].err, &none);
+    else
+        api_fail(job->daemon, job->request, &job->searches[0].err);
+    job_free(job);
+}
+
 /* The last step. */
 static void answer(struct job *job)
 {
     struct buffer body = {0};
     if (!job->batch && job->searches[0].err.code != ERR_NONE) {
-        api_fail(job->daemon, job->request, &job->searches[0].err);
-        job_free(job);
+        answer_failed(job);
         return;
     }
     if (!job->batch) {
@@ -192,7 +204,12 @@ static void answer(struct job *job)
         json_put_close(&body, ']');
         json_put_close(&body, '}');
     }
-    http_respond(job->request, 200, &body);
+    if (job->done != NULL) {
+        job->done(job->arg, NULL, &body);
+        buffer_free(&body);
+    } else {
+        http_respond(job->request, 200, &body);
+    }
     job_free(job);
 }
 
@@ -471,19 +488,18 @@ static void embed_first(struct job *job)
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 static struct job *job_create(struct daemon *daemon, struct http_request *request, bool batch,
-                              size_t count)
+                              size_t count, struct error *err)
 {
     struct job *job = calloc(1, sizeof(*job));
     struct search *searches = calloc(count > 0 ? count : 1, sizeof(*searches));
     if (job == NULL || searches == NULL) {
-        struct error err;
-        error_set(&err, ERR_INTERNAL, NULL, "memory ran out");
-        api_fail(daemon, request, &err);
+        error_set(err, ERR_INTERNAL, NULL, "memory ran out");
         free(job);
         free(searches);
         return NULL;
     }
-    *job = (struct job){daemon, request, NULL, NULL, batch, count, searches};
+    *job = (struct job){
+        .daemon = daemon, .request = request, .batch = batch, .count = count, .searches = searches};
     return job;
 }
 
@@ -491,8 +507,12 @@ void api_search(struct daemon *daemon, struct http_request *request)
 {
     size_t length;
     const char *body = http_body(request, &length);
-    struct job *job = job_create(daemon, request, false, 1);
-    if (job == NULL) return;
+    struct error err = {0};
+    struct job *job = job_create(daemon, request, false, 1, &err);
+    if (job == NULL) {
+        api_fail(daemon, request, &err);
+        return;
+    }
     struct search *search = &job->searches[0];
     if (http_body_kind(request) == HTTP_OCTETS) {
         search_request_from_octets(body, length, http_query(request), &search->wanted,
@@ -501,6 +521,25 @@ void api_search(struct daemon *daemon, struct http_request *request)
         search_request_from_json(body, length, &search->wanted, &search->err);
     }
     if (search->err.code != ERR_NONE)
+        answer(job);
+    else
+        embed_first(job);
+}
+
+void api_search_ask(struct daemon *daemon, struct http_request *request, const char *json,
+                    size_t length, search_done done, void *arg)
+{
+    struct error err = {0};
+    struct buffer none = {0};
+    struct job *job = job_create(daemon, request, false, 1, &err);
+    if (job == NULL) {
+        done(arg, &err, &none);
+        return;
+    }
+    job->done = done;
+    job->arg = arg;
+    struct search *search = &job->searches[0];
+    if (search_request_from_json(json, length, &search->wanted, &search->err) != 0)
         answer(job);
     else
         embed_first(job);
@@ -545,10 +584,12 @@ void api_search_batch(struct daemon *daemon, struct http_request *request)
         count_searches(array, &count, &err) != 0) {
         api_fail(daemon, request, &err);
     } else {
-        struct job *job = job_create(daemon, request, true, count);
+        struct job *job = job_create(daemon, request, true, count, &err);
         if (job != NULL) {
             read_searches(job, array);
             embed_first(job);
+        } else {
+            api_fail(daemon, request, &err);
         }
     }
     json_decref(root);
