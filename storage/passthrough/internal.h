@@ -231,6 +231,7 @@ struct passthrough {
     struct event *listening, *wake, *tick;
     pthread_t thread;
     _Atomic bool begun, stopping;
+    _Atomic bool awake; /* it has come round since somebody looked */
     bool joined, started;
 
     struct client_list clients, starting;

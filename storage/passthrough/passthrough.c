@@ -182,6 +182,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     const double now = hub_now();
     (void)fd;
     (void)what;
+    atomic_store(&hub->awake, true);
     hub_bury(hub);
     event_add(hub->listening, NULL);
     end_slow_starts(hub, now);
@@ -319,6 +320,7 @@ struct passthrough *passthrough_create(const struct passthrough_options *options
         return NULL;
     }
     hub->options = *options;
+    hub->awake = true;
     hub->next_order = 1;
     hub->next_id = 1;
     TAILQ_INIT(&hub->clients);
@@ -339,6 +341,11 @@ struct passthrough *passthrough_create(const struct passthrough_options *options
 void passthrough_begin(struct passthrough *hub)
 {
     atomic_store(&hub->begun, true);
+}
+
+bool passthrough_is_alive(struct passthrough *hub)
+{
+    return atomic_exchange(&hub->awake, false);
 }
 
 void passthrough_stop(struct passthrough *hub)

@@ -85,6 +85,10 @@ struct passthrough *passthrough_create(const struct passthrough_options *options
 /* From now on clients may log in; until then they are told that the server is starting (57P03). */
 void passthrough_begin(struct passthrough *passthrough);
 
+/* Whether its thread has come round since this was asked last, which it does several times a
+ * second; for a watchdog, by one thread. */
+bool passthrough_is_alive(struct passthrough *passthrough);
+
 /* Ends every connection, clients first being told, and joins the thread. Answers that are still
  * out go nowhere. NULL is allowed. */
 void passthrough_stop(struct passthrough *passthrough);

@@ -118,6 +118,7 @@ class Daemon:
         if database_url:
             self.environment["DATABASE_URL"] = database_url
         self.process = None
+        self.pass_fds = ()
         self.connections = []
         Daemon.alive.append(self)
 
@@ -132,7 +133,7 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.arguments(), env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd=self.base,
+                stdout=log, stderr=log, cwd=self.base, pass_fds=self.pass_fds,
             )
         return self
 

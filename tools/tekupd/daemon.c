@@ -87,6 +87,7 @@ static void say_ready(void *arg)
 {
     const struct config *config = &((struct daemon *)arg)->config;
     log_info("daemon.ready", "run=%s data=%s", log_quote(config->run), log_quote(config->data));
+    systemd_notify("STATUS=Answering searches");
 }
 
 static void settle(void *arg)
@@ -116,6 +117,7 @@ static int open_follower(struct daemon *daemon, struct error *err)
         options.index.max_neighbours = (uint32_t)config->index_max_neighbours;
     if (config->index_ef_construction > 0)
         options.index.ef_construction = (uint32_t)config->index_ef_construction;
+    systemd_notify("STATUS=Loading the index");
     daemon->follower = follower_create(&options, err);
     if (daemon->follower == NULL) return -1;
     daemon->chores = chores_create(&options, daemon->follower, err);
@@ -135,11 +137,21 @@ static int open_workers(struct daemon *daemon, struct error *err)
     return daemon->clerks != NULL ? 0 : -1;
 }
 
+/* The socket that was given, or one that is made; a given one is the listener's from now on. */
+static int listen_on(const struct daemon *daemon, int *given, const char *name, int mode,
+                     const char *group, struct listener *listener, struct error *err)
+{
+    if (*given < 0) return listener_open(daemon->config.run, name, mode, group, listener, err);
+    listener_take(*given, listener);
+    *given = -1;
+    return 0;
+}
+
 static int open_http(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
-    if (listener_open(config->run, PATHS_SOCKET, config->socket_mode, config->socket_group,
-                      &daemon->listener, err) != 0)
+    if (listen_on(daemon, &daemon->sockets.http, PATHS_SOCKET, config->socket_mode,
+                  config->socket_group, &daemon->listener, err) != 0)
         return -1;
     int threads = config->http_threads;
     if (threads == 0) threads = processors() < MOST_LOOPS ? processors() : MOST_LOOPS;
@@ -202,9 +214,18 @@ static int most_clients(int wanted)
 static int open_passthrough(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
-    if (strcmp(config->passthrough, "off") == 0) return 0;
-    if (listener_open(config->run, PASSTHROUGH_SOCKET, config->passthrough_mode,
-                      config->passthrough_group, &daemon->passthrough_listener, err) != 0)
+    if (strcmp(config->passthrough, "off") == 0) {
+        if (daemon->sockets.postgresql >= 0) {
+            close(daemon->sockets.postgresql);
+            daemon->sockets.postgresql = -1;
+            log_warn("passthrough.off", "hint=%s",
+                     log_quote("systemd listens on its socket all the same, for nobody: "
+                               "systemctl disable --now tekupd-postgresql.socket"));
+        }
+        return 0;
+    }
+    if (listen_on(daemon, &daemon->sockets.postgresql, PASSTHROUGH_SOCKET, config->passthrough_mode,
+                  config->passthrough_group, &daemon->passthrough_listener, err) != 0)
         return -1;
     struct passthrough_options options = {
         .fd = daemon->passthrough_listener.fd,
@@ -222,7 +243,8 @@ static int open_passthrough(struct daemon *daemon, struct error *err)
     for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) options.urls[i] = role_url(i);
     daemon->passthrough = passthrough_create(&options, err);
     if (daemon->passthrough == NULL) return -1;
-    log_info("passthrough.listen", "socket=%s", log_quote(daemon->passthrough_listener.path));
+    log_info("passthrough.listen", "socket=%s%s", log_quote(daemon->passthrough_listener.path),
+             daemon->passthrough_listener.given ? " from=systemd" : "");
     return 0;
 }
 
@@ -230,7 +252,7 @@ static int open_data(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
     if (datadir_open(config->run, config->data, &daemon->datadir, err) != 0) return -1;
-    return listener_check(config->run, PATHS_SOCKET, err);
+    return daemon->sockets.http >= 0 ? 0 : listener_check(config->run, PATHS_SOCKET, err);
 }
 
 int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct error *err)
@@ -254,7 +276,8 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
         if (atomic_load(stopping)) return error_set(err, ERR_CANCELLED, NULL, "told to stop");
         if (steps[i](daemon, err) != 0) return -1;
     }
-    log_info("http.listen", "socket=%s", log_quote(daemon->listener.path));
+    log_info("http.listen", "socket=%s%s", log_quote(daemon->listener.path),
+             daemon->listener.given ? " from=systemd" : "");
     return 0;
 }
 
@@ -264,6 +287,7 @@ void daemon_stop(struct daemon *daemon)
 {
     struct error err = {0};
     log_info("daemon.stopping", "pid=%ld", (long)getpid());
+    systemd_notify("STOPPING=1\nSTATUS=Finishing what is under way");
     chores_stop(daemon->chores);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
@@ -327,6 +351,12 @@ void daemon_reconfigure(struct daemon *daemon, const struct config *config)
                  log_quote(restart.data));
     buffer_free(&live);
     buffer_free(&restart);
+}
+
+bool daemon_is_alive(struct daemon *daemon)
+{
+    const bool http = http_server_is_alive(daemon->http);
+    return (daemon->passthrough == NULL || passthrough_is_alive(daemon->passthrough)) && http;
 }
 
 bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size)

@@ -19,6 +19,7 @@
 #include "tools/tekupd/index_door.h"
 #include "tools/tekupd/listener.h"
 #include "tools/tekupd/mirror.h"
+#include "tools/tekupd/systemd.h"
 #include "tools/tekupd/workers.h"
 
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ struct passthrough;
 
 struct daemon {
     struct config config; /* as it was at the start, but for what a reload changed (main thread) */
+    struct systemd_sockets sockets; /* those that were given; -1 once they are a listener's */
     struct timespec began;
     struct datadir datadir;
     struct cluster *cluster; /* NULL with DATABASE_URL */
@@ -60,13 +62,14 @@ struct daemon {
     /* NULL until the database is there and migrated, these two. */
     _Atomic(struct syncer *) syncer;
     _Atomic(struct model_keeper *) model_keeper;
-    _Atomic size_t ef;               /* of searches that name none; 0: the index's own */
-    void (*failed)(void *arg);       /* called once when it cannot go on */
+    _Atomic size_t ef;         /* of searches that name none; 0: the index's own */
+    void (*failed)(void *arg); /* called once when it cannot go on */
     void *failed_arg;
 };
 
-/* Brings everything up; *daemon is zeroed but for config, failed and failed_arg. stopping is looked
- * at between the steps. On failure, what is up has to be brought down by daemon_stop all the same.
+/* Brings everything up; *daemon is zeroed but for config, sockets, failed and failed_arg. stopping
+ * is looked at between the steps. On failure, what is up has to be brought down by daemon_stop all
+ * the same.
  */
 int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct error *err);
 
@@ -75,6 +78,9 @@ void daemon_stop(struct daemon *daemon);
 
 /* Takes over what may change while it runs, and says in the log what was changed. */
 void daemon_reconfigure(struct daemon *daemon, const struct config *config);
+
+/* Whether every event loop has come round since this was asked last. By one thread. */
+bool daemon_is_alive(struct daemon *daemon);
 
 /* Whether searches and writes are taken; otherwise why not. */
 bool daemon_is_ready(struct daemon *daemon, bool *loading, char *reason, size_t reason_size);

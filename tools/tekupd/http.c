@@ -420,6 +420,7 @@ static void woken(evutil_socket_t fd, short what, void *arg)
     struct loop *loop = arg;
     (void)fd;
     (void)what;
+    atomic_store(&loop->awake, true);
     pthread_mutex_lock(&loop->lock);
     struct http_request *finished = loop->finished;
     loop->finished = NULL;
@@ -525,6 +526,7 @@ struct http_server *http_server_create(const struct http_options *options, struc
         struct loop *loop = &server->loops[i];
         if (pthread_create(&loop->thread, NULL, run_loop, loop) != 0) goto fail;
         loop->running = true;
+        atomic_store(&loop->awake, true);
         pthread_setname_np(loop->thread, "tekupd-http");
     }
     return server;
@@ -539,6 +541,15 @@ void http_server_set_max_body(struct http_server *server, long max_body)
 {
     atomic_store(&server->max_body, max_body);
     wake_all(server);
+}
+
+bool http_server_is_alive(struct http_server *server)
+{
+    bool alive = true;
+    for (int i = 0; i < server->loop_count; i++)
+        if (!atomic_exchange(&server->loops[i].awake, false)) alive = false;
+    wake_all(server);
+    return alive;
 }
 
 int http_server_drain(struct http_server *server, int timeout_ms)

@@ -48,6 +48,10 @@ struct http_server *http_server_create(const struct http_options *options, struc
 /* Takes effect with the next connection. */
 void http_server_set_max_body(struct http_server *server, long max_body);
 
+/* Whether every event loop has come round since this was asked last; for a watchdog, by one thread.
+ */
+bool http_server_is_alive(struct http_server *server);
+
 /* Takes no new connections, lets requests that are under way end for up to timeout_ms, and returns
  * how many have not. Answers close their connection from now on. Requests that come in afterwards,
  * on connections that were idle, are answered with 503 and reach no handler. May be called again.

@@ -18,8 +18,9 @@ struct loop {
     struct evhttp *http;
     struct evconnlistener *listener;
     struct event *wake;
-    pthread_t self; /* thread, as the thread itself sees it */
-    bool answering; /* the bytes being written are our own */
+    pthread_t self;    /* thread, as the thread itself sees it */
+    bool answering;    /* the bytes being written are our own */
+    atomic_bool awake; /* it has come round since somebody looked */
     pthread_mutex_t lock;
     struct http_request *finished;
     struct http_stream *streams; /* those that are there */

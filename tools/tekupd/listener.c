@@ -113,12 +113,22 @@ out:
     return rc;
 }
 
+void listener_take(int fd, struct listener *listener)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof(address);
+    *listener = (struct listener){.fd = fd, .given = true};
+    if (getsockname(fd, (struct sockaddr *)&address, &length) == 0)
+        snprintf(listener->path, sizeof(listener->path), "%.*s", (int)sizeof(address.sun_path),
+                 address.sun_path);
+}
+
 void listener_close(struct listener *listener)
 {
     if (listener->fd < 0) return;
     struct stat found;
-    if (lstat(listener->path, &found) == 0 && found.st_dev == listener->device &&
-        found.st_ino == listener->inode)
+    if (!listener->given && lstat(listener->path, &found) == 0 &&
+        found.st_dev == listener->device && found.st_ino == listener->inode)
         unlink(listener->path);
     close(listener->fd);
     listener->fd = -1;

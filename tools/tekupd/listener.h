@@ -1,5 +1,5 @@
 /*
- * listener.h: the UNIX socket that the daemon listens on.
+ * listener.h: the UNIX sockets that the daemon listens on.
  *
  * The socket is made under another name and renamed, so that a client that finds it can connect,
  * and never finds it with the wrong mode. A socket file that a dead daemon left is replaced; one
@@ -10,6 +10,7 @@
 
 #include "storage/base/error.h"
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 struct listener {
@@ -17,6 +18,7 @@ struct listener {
     char path[108];
     dev_t device; /* of the socket file, to know it again */
     ino_t inode;
+    bool given; /* it was opened by another program, to whom the file belongs */
 };
 
 /* Whether a socket could be made there now, so that a second daemon is told before it begins.
@@ -28,7 +30,10 @@ int listener_check(const char *directory, const char *name, struct error *err);
 int listener_open(const char *directory, const char *name, int mode, const char *group,
                   struct listener *listener, struct error *err);
 
-/* Closes it and removes the socket file if it is still this one. */
+/* Takes a socket that listens already (systemd.h); its mode and group are as they were made. */
+void listener_take(int fd, struct listener *listener);
+
+/* Closes it and removes the socket file if it is still this one, and was not given. */
 void listener_close(struct listener *listener);
 
 #endif

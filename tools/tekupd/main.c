@@ -9,6 +9,7 @@
 #include "storage/base/log.h"
 #include "tools/tekupd/config.h"
 #include "tools/tekupd/daemon.h"
+#include "tools/tekupd/systemd.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -145,19 +146,34 @@ static void reload(struct daemon *daemon, const char *file)
 {
     struct config config;
     struct error err = {0};
-    if (config_load(file, &config, &err) != 0) {
+    systemd_reloading();
+    if (config_load(file, &config, &err) != 0)
         log_error("config.refused", "error=%s", log_quote(err.message));
-        return;
-    }
-    daemon_reconfigure(daemon, &config);
+    else
+        daemon_reconfigure(daemon, &config);
+    systemd_notify("READY=1");
+}
+
+/* Waits until there is something to do, or for as long as the watchdog lets it. */
+static void wait_for_wake(struct daemon *daemon, const struct signals *signals)
+{
+    struct pollfd wake = {.fd = signals->wake, .events = POLLIN};
+    const int watchdog = systemd_watchdog_ms();
+    uint64_t count;
+    if (poll(&wake, 1, watchdog > 0 ? watchdog : -1) == 1)
+        (void)!read(signals->wake, &count, sizeof(count));
+    else if (daemon_is_alive(daemon))
+        systemd_notify("WATCHDOG=1");
+    else
+        log_warn("daemon.hangs", "hint=\"an event loop has not come round in time\"");
 }
 
 static void serve(struct daemon *daemon, struct signals *signals, const char *file)
 {
-    uint64_t count;
+    systemd_notify("READY=1");
     while (!atomic_load(&signals->stopping) && !atomic_load(&signals->failed)) {
         if (atomic_exchange(&signals->reload, false)) reload(daemon, file);
-        (void)!read(signals->wake, &count, sizeof(count));
+        wait_for_wake(daemon, signals);
     }
 }
 
@@ -166,7 +182,7 @@ static int run(const struct config *config, const struct options *options)
     static struct daemon daemon;
     static struct signals signals;
     struct error err = {0};
-    if (signals_open(&signals, &err) != 0) {
+    if (systemd_open(&daemon.sockets, &err) != 0 || signals_open(&signals, &err) != 0) {
         log_error("daemon.failed", "error=%s", log_quote(err.message));
         return EXIT_FAILURE;
     }
