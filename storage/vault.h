@@ -110,6 +110,22 @@ int vault_fetch_passages(struct pool *pool, const int64_t *embedding_ids, size_t
                          struct passage *passages, struct error *err);
 void passage_free(struct passage *passage);
 
+/* A chunk and what stands before and behind it in its document. */
+struct surroundings {
+    struct document document; /* without content */
+    int ordinal;
+    size_t start, end; /* of the chunk, in bytes of the content */
+    char *before, *text, *after;
+    bool at_start, at_end; /* there is nothing more of the document there */
+};
+
+/* At most so many bytes before and behind, in whole characters. A document without chunks, which
+ * another writer made, is one: ordinal 0. Errors: ERR_NOT_FOUND (field "chunk" where there is the
+ * document, but no such chunk). */
+int vault_fetch_around(struct pool *pool, const char *id, int ordinal, size_t before, size_t after,
+                       struct surroundings *around, struct error *err);
+void surroundings_free(struct surroundings *around);
+
 /* Ids of the documents whose metadata contains the given JSON (PostgreSQL's @>). The caller frees
  * each id and the array. Errors: ERR_INVALID (field "metadata"). */
 int vault_match_metadata(struct pool *pool, const char *metadata, char ***ids, size_t *count,

@@ -199,27 +199,11 @@ enum {
     COLUMN_TEXT
 };
 
-/* A chunk's bytes as a string. A document that another writer has changed since may have other
- * characters at the range's ends; those that are cut are left off. */
-static char *copy_passage(const char *bytes, size_t length)
-{
-    while (length > 0 && ((unsigned char)bytes[0] & 0xc0) == 0x80) {
-        bytes++;
-        length--;
-    }
-    length = utf8_valid_prefix(bytes, length);
-    char *text = malloc(length + 1);
-    if (text == NULL) return NULL;
-    if (length > 0) memcpy(text, bytes, length);
-    text[length] = '\0';
-    return text;
-}
-
 static char *passage_text(const PGresult *result, int row, const struct passage *passage)
 {
     if (!sql_is_null(result, row, COLUMN_TEXT))
-        return copy_passage(PQgetvalue(result, row, COLUMN_TEXT),
-                            (size_t)PQgetlength(result, row, COLUMN_TEXT));
+        return document_copy_bytes(PQgetvalue(result, row, COLUMN_TEXT),
+                                   (size_t)PQgetlength(result, row, COLUMN_TEXT));
     /* The content is here already, whole. */
     const struct document *document = &passage->document;
     size_t start = 0, end = document->content_length;
@@ -227,7 +211,7 @@ static char *passage_text(const PGresult *result, int row, const struct passage 
         start = passage->start < end ? passage->start : end;
         end = passage->end < end ? passage->end : end;
     }
-    return copy_passage(document->content + start, end - start);
+    return document_copy_bytes(document->content + start, end - start);
 }
 
 static int read_passage(const PGresult *result, int row, int what, struct passage *passage,

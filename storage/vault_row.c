@@ -1,5 +1,6 @@
 #include "storage/vault_row.h"
 
+#include "storage/base/utf8.h"
 #include "storage/sql.h"
 
 #include <stdio.h>
@@ -45,4 +46,18 @@ int document_read(const PGresult *result, int row, int first, int content_column
     if (!failed) return 0;
     document_free(document);
     return error_set(err, ERR_INTERNAL, NULL, "out of memory");
+}
+
+char *document_copy_bytes(const char *bytes, size_t length)
+{
+    while (length > 0 && ((unsigned char)bytes[0] & 0xc0) == 0x80) {
+        bytes++;
+        length--;
+    }
+    length = utf8_valid_prefix(bytes, length);
+    char *text = malloc(length + 1);
+    if (text == NULL) return NULL;
+    if (length > 0) memcpy(text, bytes, length);
+    text[length] = '\0';
+    return text;
 }

@@ -17,4 +17,9 @@ enum { DOCUMENT_COLUMN_COUNT = 8 };
 int document_read(const PGresult *result, int row, int first, int content_column,
                   struct document *document, struct error *err);
 
+/* Bytes of a content as a string, NULL when memory ran out. A document that another writer has
+ * changed since may have other characters at the ends of a chunk's range; those that are cut are
+ * left off. */
+char *document_copy_bytes(const char *bytes, size_t length);
+
 #endif

@@ -55,6 +55,7 @@ const struct http_route api_routes[] = {
     ROUTE("GET", "/v1/documents/by-path", 0, CLERKS, api_documents_get_by_path),
     ROUTE("DELETE", "/v1/documents/by-path", 0, CLERKS, api_documents_delete_by_path),
     ROUTE("GET", "/v1/documents/*", 0, CLERKS, api_documents_get),
+    ROUTE("GET", "/v1/documents/*/around", 0, CLERKS, api_documents_around),
     ROUTE("DELETE", "/v1/documents/*", 0, CLERKS, api_documents_delete),
     ROUTE("GET", "/v1/embeddings", 0, CLERKS, api_embeddings),
     ROUTE("GET", "/v1/sources", 0, CLERKS, api_sources_list),

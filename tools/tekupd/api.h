@@ -40,6 +40,9 @@ void api_documents_put(struct daemon *daemon, struct http_request *request);
 void api_documents_delete(struct daemon *daemon, struct http_request *request);
 void api_documents_delete_by_path(struct daemon *daemon, struct http_request *request);
 
+/* api_around.c; on the clerks */
+void api_documents_around(struct daemon *daemon, struct http_request *request);
+
 /* api_embeddings.c; on the clerks */
 void api_embeddings(struct daemon *daemon, struct http_request *request);
 

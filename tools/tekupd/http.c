@@ -237,15 +237,18 @@ void http_respond_metrics(struct http_request *request, struct buffer *body)
 
 /* ---- Routes ---------------------------------------------------------------------------------- */
 
-/* Whether the path is of this pattern; *part is what "*" stands for, undecoded. */
-static bool path_matches(const char *pattern, const char *path, const char **part)
+/* Whether the path is of this pattern; *part is what "*" stands for, undecoded, and *length how
+ * many bytes of it; NULL for a pattern without. */
+static bool path_matches(const char *pattern, const char *path, const char **part, size_t *length)
 {
+    const char *star = strchr(pattern, '*');
     *part = NULL;
-    const size_t length = strlen(pattern);
-    if (length == 0 || pattern[length - 1] != '*') return strcmp(pattern, path) == 0;
-    if (strncmp(pattern, path, length - 1) != 0) return false;
-    *part = path + length - 1;
-    return **part != '\0' && strchr(*part, '/') == NULL;
+    if (star == NULL) return strcmp(pattern, path) == 0;
+    const size_t before = (size_t)(star - pattern);
+    if (strncmp(pattern, path, before) != 0) return false;
+    *part = path + before;
+    *length = strcspn(*part, "/");
+    return *length > 0 && strcmp(*part + *length, star + 1) == 0;
 }
 
 static bool method_matches(const char *method, const char *wanted)
@@ -260,15 +263,16 @@ static const struct http_route *find_route(const struct http_server *server,
 {
     const struct http_options *options = &server->options;
     const char *part;
-    size_t used = 0;
+    size_t used = 0, length = 0;
     bool fixed = false; /* a path that stands in the table is no "*" */
     allow[0] = '\0';
     for (size_t i = 0; i < options->route_count; i++) {
         const struct http_route *route = &options->routes[i];
-        if (!path_matches(route->path, request->path, &part) || (fixed && part != NULL)) continue;
+        if (!path_matches(route->path, request->path, &part, &length) || (fixed && part != NULL))
+            continue;
         fixed = fixed || part == NULL;
         if (method_matches(route->method, request->method)) {
-            request->part = part != NULL ? strdup(part) : NULL;
+            request->part = part != NULL ? strndup(part, length) : NULL;
             return route;
         }
         used += (size_t)snprintf(allow + used, room - used, "%s%s", used > 0 ? ", " : "",

@@ -26,7 +26,7 @@ enum { HTTP_LARGE_BODY = 25 << 20 };
 
 struct http_route {
     const char *method; /* "GET" answers HEAD as well */
-    const char *path;   /* a final part "*" stands for any one part */
+    const char *path;   /* one part "*" stands for any one part */
     int bodies;         /* 0: a body is not looked at */
     void (*handler)(struct http_request *request);
     const void *arg; /* the handler's own */
