@@ -84,7 +84,16 @@ static void octets(struct http_request *request)
     http_respond_octets(request, &body, http_query(request));
 }
 
+static void page(struct http_request *request)
+{
+    static const unsigned char bytes[] = "<!doctype html>";
+    static const struct http_page hello = {"text/html; charset=utf-8", bytes, sizeof(bytes) - 1,
+                                           "\"abc\""};
+    http_respond_page(request, &hello);
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/", 0, page, NULL},
     {"GET", "/echo", 0, echo, "get"},
     {"POST", "/echo", HTTP_JSON | HTTP_OCTETS, echo, "post"},
     {"PUT", "/json", HTTP_JSON, echo, "json"},
@@ -248,6 +257,36 @@ Test(http, answers_with_bytes_and_where_the_next_page_begins)
     say(fd, "GET /octets HTTP/1.1\r\nHost: x\r\n\r\n");
     cr_expect_eq(hear(fd, answer, false), 200);
     cr_expect_null(strstr(answer, "Tekup-Next"), "%s", answer);
+    close(fd);
+    free(answer);
+}
+
+Test(http, answers_with_a_page_that_may_do_nothing_elsewhere)
+{
+    char *answer = malloc(ANSWER_SIZE);
+    const int fd = dial();
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, false), 200);
+    static const char *const wanted[] = {
+        "Content-Type: text/html; charset=utf-8\r\n",
+        "Content-Length: 15\r\n",
+        "ETag: \"abc\"\r\n",
+        "Content-Security-Policy: default-src 'none'; script-src 'self'; ",
+        "frame-ancestors 'none'",
+        "X-Content-Type-Options: nosniff\r\n",
+        "Referrer-Policy: no-referrer\r\n",
+        "\r\n\r\n<!doctype html>"};
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+        cr_expect_not_null(strstr(answer, wanted[i]), "'%s' is not in %s", wanted[i], answer);
+    say(fd, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, true), 200);
+    cr_expect_not_null(strstr(answer, "Content-Length: 15\r\n"), "%s", answer);
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: W/\"0\", \"abc\"\r\n\r\n");
+    cr_expect_eq(hear(fd, answer, true), 304);
+    cr_expect_not_null(strstr(answer, "ETag: \"abc\"\r\n"), "%s", answer);
+    cr_expect_null(strstr(answer, "Content-Length"), "%s", answer);
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"abd\"\r\n\r\n");
+    expect(fd, 200, "\r\n\r\n<!doctype html>");
     close(fd);
     free(answer);
 }

@@ -76,6 +76,9 @@ const struct http_route api_routes[] = {
     ROUTE("GET", "/metrics", 0, ON_LOOP, api_metrics),
     ROUTE("GET", "/healthz", 0, ON_LOOP, api_healthz),
     ROUTE("GET", "/readyz", 0, ON_LOOP, api_readyz),
+    ROUTE("GET", "/", 0, ON_LOOP, api_page_html),
+    ROUTE("GET", "/console.css", 0, ON_LOOP, api_page_css),
+    ROUTE("GET", "/console.js", 0, ON_LOOP, api_page_js),
 };
 const size_t api_route_count = sizeof(api_routes) / sizeof(*api_routes);
 

@@ -77,6 +77,11 @@ void api_index_verify(struct daemon *daemon, struct http_request *request);
 void api_index_rebuild(struct daemon *daemon, struct http_request *request);
 void api_index_chore(struct daemon *daemon, struct http_request *request);
 
+/* api_page.c; on the loops, since they wait for nothing */
+void api_page_html(struct daemon *daemon, struct http_request *request);
+void api_page_css(struct daemon *daemon, struct http_request *request);
+void api_page_js(struct daemon *daemon, struct http_request *request);
+
 /* ---- For the calls ---- */
 
 /* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.

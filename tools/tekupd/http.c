@@ -151,6 +151,26 @@ static void release_answer(const void *data, size_t length, void *arg)
     free((void *)data);
 }
 
+/* What a browser is told with a page: nothing is loaded, run, sent or framed but from and to this
+ * origin, no text becomes a script, and no other page learns where one was. */
+static void add_page_headers(const struct http_page *page, struct evkeyvalq *headers)
+{
+    static const char *const rows[][2] = {
+        {"Cache-Control", "no-cache"},
+        {"Content-Security-Policy",
+         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+         "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+         "require-trusted-types-for 'script'; trusted-types 'none'"},
+        {"Cross-Origin-Opener-Policy", "same-origin"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+        {"Referrer-Policy", "no-referrer"},
+        {"X-Content-Type-Options", "nosniff"},
+    };
+    evhttp_add_header(headers, "ETag", page->etag);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        evhttp_add_header(headers, rows[i][0], rows[i][1]);
+}
+
 static void add_headers(const struct http_request *request, size_t length)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request->ev);
@@ -158,7 +178,8 @@ static void add_headers(const struct http_request *request, size_t length)
     evhttp_add_header(headers, "Content-Type",
                       request->type != NULL ? request->type : "application/json");
     snprintf(text, sizeof(text), "%zu", length);
-    evhttp_add_header(headers, "Content-Length", text);
+    if (request->status != 304) evhttp_add_header(headers, "Content-Length", text);
+    if (request->page != NULL) add_page_headers(request->page, headers);
     if (request->next_page[0] != '\0') evhttp_add_header(headers, "Tekup-Next", request->next_page);
     if (request->allow[0] != '\0') evhttp_add_header(headers, "Allow", request->allow);
     if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
@@ -186,10 +207,14 @@ static void send_answer(struct http_request *request)
         request->next_page[0] = '\0';
         buffer_text(&request->answer, sorry);
     }
-    const size_t length = request->answer.length;
+    const struct http_page *page = request->status == 200 ? request->page : NULL;
+    const size_t length = page != NULL ? page->length : request->answer.length;
     struct evbuffer *body = NULL;
     add_headers(request, length);
-    if (length > 0 && strcmp(request->method, "HEAD") != 0) {
+    if (page != NULL && strcmp(request->method, "HEAD") != 0) {
+        body = evbuffer_new();
+        if (body != NULL) evbuffer_add_reference(body, page->bytes, length, NULL, NULL);
+    } else if (length > 0 && strcmp(request->method, "HEAD") != 0) {
         body = evbuffer_new();
         char *data = buffer_take(&request->answer);
         if (body == NULL || data == NULL ||
@@ -233,6 +258,17 @@ void http_respond_metrics(struct http_request *request, struct buffer *body)
 {
     request->type = "text/plain; version=0.0.4; charset=utf-8";
     http_respond(request, 200, body);
+}
+
+void http_respond_page(struct http_request *request, const struct http_page *page)
+{
+    struct buffer none = {0};
+    const char *known = http_header(request, "If-None-Match");
+    /* A list of tags, each perhaps marked as weak: ours is in it or not. */
+    const bool unchanged = known != NULL && strstr(known, page->etag) != NULL;
+    request->type = page->type;
+    request->page = page;
+    http_respond(request, unchanged ? 304 : 200, &none);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------- */

@@ -85,6 +85,18 @@ void http_respond_metrics(struct http_request *request, struct buffer *body);
  * says it: where the page behind this one begins. */
 void http_respond_octets(struct http_request *request, struct buffer *body, const char *next);
 
+/* A file of the console: bytes that outlive the server. */
+struct http_page {
+    const char *type;
+    const unsigned char *bytes;
+    size_t length;
+    const char *etag; /* with its quotes; changes whenever the bytes do */
+};
+
+/* The same with 200 and a page, or 304 where the client has it. Headers forbid the page everything
+ * but its own origin, and everybody else to frame it. */
+void http_respond_page(struct http_request *request, const struct http_page *page);
+
 /* Answers in the error form, with the status that fits the code. */
 void http_respond_error(struct http_request *request, const struct error *err);
 

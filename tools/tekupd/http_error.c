@@ -14,6 +14,7 @@ static const struct {
     {200, "OK", ""},
     {201, "Created", ""},
     {202, "Accepted", ""},
+    {304, "Not Modified", ""},
     {400, "Bad Request", "invalid"},
     {401, "Unauthorized", "unauthorized"},
     {404, "Not Found", "not_found"},

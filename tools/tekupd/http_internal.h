@@ -59,6 +59,7 @@ struct http_request {
     char allow[64];
     const char *type;   /* of the answer; NULL: application/json */
     char next_page[24]; /* "": none */
+    const struct http_page *page; /* the answer, or what a 304 is about */
     struct http_request *next;
 };
 
