@@ -104,6 +104,8 @@ static const struct http_route routes[] = {
     {"POST", "/slow", HTTP_JSON, slow, NULL},
     {"GET", "/octets", 0, octets, NULL},
     {"GET", "/failing", 0, failing, NULL},
+    {"GET", "/api/failing", 0, failing, NULL},
+    {"POST", "/api/echo", HTTP_JSON, echo, "old"},
 };
 
 static void begin(void)
@@ -443,6 +445,49 @@ Test(http, drops_a_body_that_is_too_large_and_says_so)
     expect(fd, 413, "larger than 2 bytes");
     close(fd);
     free(body);
+}
+
+/* Whether evhttp or http.c refuses, on a new connection or one that was used, in a row or not. */
+Test(http, refuses_the_old_calls_in_their_own_form)
+{
+    static const char form[] = "\r\n\r\n{\"success\":false,\"error\":\"";
+    static const char large[] =
+        "POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n186a1\r\n";
+    expect_once("GET /api/nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404,
+                "\r\n\r\n{\"success\":false,\"error\":\"there is no such call\"}");
+    expect_once("DELETE /api/echo HTTP/1.1\r\nHost: x\r\n\r\n", 405, form);
+    expect_once("GET /api/failing HTTP/1.1\r\nHost: x\r\n\r\n", 503,
+                "{\"success\":false,\"error\":\"it is \\\"away\\\"\"}");
+    expect_once("POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+                "Content-Length: 1\r\n\r\nx",
+                415, form);
+    expect_once("POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400, form);
+    expect_once("POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: tea\r\n\r\n",
+                400, form);
+    expect_once(large, 413, form);
+
+    int fd = dial();
+    say(fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "[get|");
+    say(fd, "POST /a");
+    usleep(20000);
+    say(fd, "pi/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+    expect(fd, 200, "[old|");
+    say(fd, large);
+    expect(fd, 413, form);
+    close(fd);
+    fd = dial();
+    say(fd, "GET /api/nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n");
+    char *answers = malloc(ANSWER_SIZE);
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(fd, answers + length, ANSWER_SIZE - 1 - length)) > 0) length += (size_t)got;
+    answers[length] = '\0';
+    cr_expect_not_null(strstr(answers, form), "%s", answers);
+    cr_expect_not_null(strstr(answers, "{\"error\":{\"code\":\"invalid\""), "%s", answers);
+    free(answers);
+    close(fd);
 }
 
 Test(http, survives_clients_that_go_away)

@@ -32,6 +32,10 @@ typedef void (*search_done)(void *arg, const struct error *err, struct buffer *b
 void api_search_ask(struct daemon *daemon, struct http_request *request, const char *json,
                     size_t length, search_done done, void *arg);
 
+/* api_old.c; the first on the searchers, the second on the clerks */
+void api_old_search(struct daemon *daemon, struct http_request *request);
+void api_old_sync_status(struct daemon *daemon, struct http_request *request);
+
 /* api_documents.c; on the clerks */
 void api_documents_list(struct daemon *daemon, struct http_request *request);
 void api_documents_get(struct daemon *daemon, struct http_request *request);

@@ -38,7 +38,7 @@ static void refuse(struct http_request *request, int status, const char *message
     struct buffer body = {0};
     log_warn("webhook.refused", "service=" KIND " status=%d delivery=%s reason=%s", status,
              log_quote(http_header(request, "X-GitHub-Delivery")), log_quote(message));
-    http_write_refusal(&body, status, NULL, message);
+    http_write_refusal(&body, false, status, NULL, message);
     http_respond(request, status, &body);
 }
 

@@ -14,6 +14,7 @@
 #include "storage/base/log.h"
 #include "tools/tekupd/http_error.h"
 #include "tools/tekupd/http_internal.h"
+#include "tools/tekupd/http_line.h"
 #include "tools/tekupd/query.h"
 
 #include <errno.h>
@@ -49,7 +50,7 @@ static void respond_refusal(struct http_request *request, int status, const char
                             const char *message)
 {
     struct buffer body = {0};
-    http_write_refusal(&body, status, field, message);
+    http_write_refusal(&body, http_path_is_old(request->path), status, field, message);
     http_respond(request, status, &body);
 }
 
@@ -132,6 +133,7 @@ void http_answer_written(struct evhttp_request *ev, void *arg)
     struct evhttp_connection *connection = evhttp_request_get_connection(ev);
     if (connection != NULL) evhttp_connection_set_closecb(connection, NULL, NULL);
     http_request_done(request);
+    if (connection != NULL) http_line_await(evhttp_connection_get_bufferevent(connection));
 }
 
 /* The connection goes down with this request on it. An answer that was being sent is lost; one that
@@ -200,12 +202,13 @@ static void send_answer(struct http_request *request)
     if (request->answer.failed) {
         static const char sorry[] = "{\"error\":{\"code\":\"internal\",\"message\":\"memory ran "
                                     "out\",\"field\":null}}";
+        static const char sorry_old[] = "{\"success\":false,\"error\":\"memory ran out\"}";
         buffer_free(&request->answer);
         request->answer = (struct buffer){0};
         request->status = 500;
         request->type = NULL;
         request->next_page[0] = '\0';
-        buffer_text(&request->answer, sorry);
+        buffer_text(&request->answer, http_path_is_old(request->path) ? sorry_old : sorry);
     }
     const struct http_page *page = request->status == 200 ? request->page : NULL;
     const size_t length = page != NULL ? page->length : request->answer.length;
@@ -418,20 +421,25 @@ static void on_request(struct evhttp_request *ev, void *arg)
         dispatch(request);
 }
 
+static _Thread_local struct loop *this_loop; /* where this thread is one's */
+
 /* What evhttp writes by itself goes past here. */
 static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
-    struct loop *loop = arg;
-    if (loop->answering || info->n_added == 0) return;
+    struct loop *loop = this_loop;
+    if (info->n_added == 0 || loop == NULL || loop->answering) return;
     loop->answering = true; /* what replaces it comes past here too */
-    http_replace_page(output, atomic_load(&loop->server->max_body));
+    http_replace_page(output, http_line_is_old(arg), atomic_load(&loop->server->max_body));
     loop->answering = false;
 }
 
 static struct bufferevent *make_connection(struct event_base *base, void *arg)
 {
     struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
-    if (connection != NULL) evbuffer_add_cb(bufferevent_get_output(connection), on_output, arg);
+    (void)arg;
+    if (connection == NULL) return NULL;
+    evbuffer_add_cb(bufferevent_get_output(connection), on_output, connection);
+    http_line_await(connection);
     return connection;
 }
 
@@ -480,7 +488,9 @@ static void *run_loop(void *arg)
 {
     struct loop *loop = arg;
     loop->self = pthread_self();
+    this_loop = loop;
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    http_line_forget();
     return NULL;
 }
 

@@ -74,11 +74,22 @@ void http_write_error(struct buffer *out, const struct error *err)
     write_error(out, http_status_of(err->code), err->field, err->message);
 }
 
-void http_write_refusal(struct buffer *out, int status, const char *field, const char *message)
+bool http_path_is_old(const char *path)
+{
+    return strncmp(path, "/api/", 5) == 0;
+}
+
+void http_write_refusal(struct buffer *out, bool old, int status, const char *field,
+                        const char *message)
 {
     json_put_open(out, '{');
-    json_put_key(out, "error");
-    write_error(out, status, field, message);
+    if (old) {
+        json_field_boolean(out, "success", false);
+        json_field_text(out, "error", message);
+    } else {
+        json_put_key(out, "error");
+        write_error(out, status, field, message);
+    }
     json_put_close(out, '}');
 }
 
@@ -118,13 +129,13 @@ static void describe(int said, long max_body, char *message, size_t size)
     }
 }
 
-static void put_refusal(struct evbuffer *output, int said, long max_body)
+static void put_refusal(struct evbuffer *output, bool old, int said, long max_body)
 {
     const int status = said == 413 || said == 500 ? said : 400;
     struct buffer body = {0};
     char message[128];
     describe(said, max_body, message, sizeof(message));
-    http_write_refusal(&body, status, NULL, message);
+    http_write_refusal(&body, old, status, NULL, message);
     evbuffer_add_printf(output, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n", status,
                         http_reason(status));
     evbuffer_add_printf(output, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.length);
@@ -133,7 +144,7 @@ static void put_refusal(struct evbuffer *output, int said, long max_body)
     log_debug("http.refused", "status=%d", status);
 }
 
-void http_replace_page(struct evbuffer *output, long max_body)
+void http_replace_page(struct evbuffer *output, bool old, long max_body)
 {
     char page[PAGE_SIZE];
     int said;
@@ -146,7 +157,7 @@ void http_replace_page(struct evbuffer *output, long max_body)
         if (sscanf(page + before, "HTTP/%*d.%*d %d", &said) == 1) {
             evbuffer_drain(output, length);
             evbuffer_add(output, page, before);
-            put_refusal(output, said, max_body);
+            put_refusal(output, old, said, max_body);
         }
     }
     evbuffer_freeze(output, 1);

@@ -7,6 +7,8 @@
 #include "storage/base/buffer.h"
 #include "storage/base/error.h"
 
+#include <stdbool.h>
+
 struct evbuffer;
 
 int http_status_of(enum error_code code);
@@ -17,16 +19,21 @@ const char *http_reason(int status);
 /* Appends {"code", "message", "field"}, to be the value of "error". */
 void http_write_error(struct buffer *out, const struct error *err);
 
-/* Appends the whole body of a refusal. field may be NULL. */
-void http_write_refusal(struct buffer *out, int status, const char *field, const char *message);
+/* Whether a path is one of TekupVault's old calls, /api/..., whose errors have a form of their own. */
+bool http_path_is_old(const char *path);
+
+/* Appends the whole body of a refusal: {"error": {...}}, or where it is for an old call
+ * {"success": false, "error": message}. field may be NULL. */
+void http_write_refusal(struct buffer *out, bool old, int status, const char *field,
+                        const char *message);
 
 /*
  * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
  * own, and gives a program no say in it. When the output of a connection ends with such a page,
  * which is appended in one go before anything of it is written to the socket, this puts the error
- * form in its place. To be called whenever something was added to the output that is not the
+ * form in its place, that of old calls where the request was one. To be called whenever something was added to the output that is not the
  * program's own.
  */
-void http_replace_page(struct evbuffer *output, long max_body);
+void http_replace_page(struct evbuffer *output, bool old, long max_body);
 
 #endif
