@@ -142,22 +142,39 @@ static bool matches(const char *wanted, const char *value)
     return wanted == NULL || strcmp(wanted, value) == 0;
 }
 
-static void respond_list(struct http_request *request, const struct query *query,
-                         const struct sync_status *statuses, size_t count,
-                         const struct active *active)
+static int list_statuses(struct daemon *daemon, struct sync_status **statuses, size_t *count,
+                         struct active *active, struct error *err)
 {
-    struct buffer body = {0};
-    json_put_open(&body, '{');
-    json_put_key(&body, "items");
-    json_put_open(&body, '[');
-    for (size_t i = 0; i < count; i++) {
-        if (matches(query_get(query, "source"), statuses[i].source) &&
-            matches(query_get(query, "repository"), statuses[i].repository))
-            put_item(&body, &statuses[i], active);
+    *statuses = NULL;
+    *count = 0;
+    /* What runs is asked first: a sync that ends in between is told as ended, and never as one that
+     * is in_progress without running. */
+    if (active_get(atomic_load(&daemon->syncer), active, err) != 0) return -1;
+    return sync_status_list(daemon->pool, statuses, count, err);
+}
+
+int api_sync_items(struct daemon *daemon, const char *source, const char *repository,
+                   struct buffer *body, struct error *err)
+{
+    struct sync_status *statuses;
+    struct active active = {NULL, 0};
+    size_t count;
+    const int rc = list_statuses(daemon, &statuses, &count, &active, err);
+    if (rc == 0) {
+        json_put_open(body, '{');
+        json_put_key(body, "items");
+        json_put_open(body, '[');
+        for (size_t i = 0; i < count; i++) {
+            if (matches(source, statuses[i].source) && matches(repository, statuses[i].repository))
+                put_item(body, &statuses[i], &active);
+        }
+        json_put_close(body, ']');
+        json_put_close(body, '}');
     }
-    json_put_close(&body, ']');
-    json_put_close(&body, '}');
-    http_respond(request, 200, &body);
+    for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
+    free(statuses);
+    active_free(&active);
+    return rc;
 }
 
 void api_sync_list(struct daemon *daemon, struct http_request *request)
@@ -165,20 +182,12 @@ void api_sync_list(struct daemon *daemon, struct http_request *request)
     static const char *const known[] = {"source", "repository", NULL};
     struct query query;
     struct error err = {0};
-    struct sync_status *statuses = NULL;
-    struct active active = {NULL, 0};
-    struct syncer *syncer = atomic_load(&daemon->syncer);
-    size_t count = 0;
-    /* What runs is asked first: a sync that ends in between is told as ended, and never as one that
-     * is in_progress without running. */
+    struct buffer body = {0};
     if (query_parse(http_query(request), known, &query, &err) != 0 ||
-        active_get(syncer, &active, &err) != 0 ||
-        sync_status_list(daemon->pool, &statuses, &count, &err) != 0)
+        api_sync_items(daemon, query_get(&query, "source"), query_get(&query, "repository"), &body,
+                       &err) != 0)
         api_fail(daemon, request, &err);
     else
-        respond_list(request, &query, statuses, count, &active);
-    for (size_t i = 0; i < count; i++) sync_status_free(&statuses[i]);
-    free(statuses);
-    active_free(&active);
+        http_respond(request, 200, &body);
     query_free(&query);
 }
