@@ -1,9 +1,12 @@
 /* Speaks raw bytes with a server over a UNIX socket, as bad clients do. */
 #include "tools/tekupd/http.h"
 #include "tools/tekupd/listener.h"
+#include "tools/tekupd/tcp_socket.h"
 #include "tools/tekupd/workers.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -106,7 +109,14 @@ static const struct http_route routes[] = {
     {"GET", "/failing", 0, failing, NULL},
     {"GET", "/api/failing", 0, failing, NULL},
     {"POST", "/api/echo", HTTP_JSON, echo, "old"},
+    {"GET", "/open", HTTP_OPEN, echo, "open"},
 };
+
+static const char *admit(struct http_request *request, int *status)
+{
+    *status = 401;
+    return http_header(request, "X-Friend") != NULL ? NULL : "a friend is asked for";
+}
 
 static void begin(void)
 {
@@ -122,7 +132,8 @@ static void begin(void)
                                          .max_body = MAX_BODY,
                                          .idle_timeout = 60,
                                          .routes = routes,
-                                         .route_count = sizeof(routes) / sizeof(*routes)};
+                                         .route_count = sizeof(routes) / sizeof(*routes),
+                                         .admit = admit};
     server = http_server_create(&options, &err);
     cr_assert_not_null(server, "%s", err.message);
 }
@@ -561,4 +572,95 @@ Test(http, serves_many_clients_at_once)
     for (int i = 0; i < 8; i++) pthread_create(&clients[i], NULL, many_requests, &right);
     for (int i = 0; i < 8; i++) pthread_join(clients[i], NULL);
     cr_expect_eq(atomic_load(&right), 1600);
+}
+
+/* ---- Doors ---- */
+
+static int open_port(int door)
+{
+    struct error err = {0};
+    char address[64] = "";
+    const int fd = tcp_socket_open("127.0.0.1:0", "listen", address, sizeof(address), &err);
+    cr_assert_geq(fd, 0, "%s", err.message);
+    cr_assert_eq(http_door_open(server, door, fd, &err), 0, "%s", err.message);
+    return atoi(strchr(address, ':') + 1);
+}
+
+/* Returns -1 where nobody listens. */
+static int dial_port(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0) return fd;
+    close(fd);
+    return -1;
+}
+
+static const char stranger[] = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n";
+static const char friend_says[] = "GET /echo HTTP/1.1\r\nHost: x\r\nX-Friend: 1\r\n\r\n";
+
+static void wait_until_closed(int port)
+{
+    for (int i = 0; i < 10000; i++) {
+        const int fd = dial_port(port);
+        if (fd < 0) return;
+        close(fd);
+        usleep(1000);
+    }
+    cr_assert_fail("the door is still open");
+}
+
+Test(http, asks_who_comes_in_by_a_door)
+{
+    const int fd = dial_port(open_port(0));
+    say(fd, stranger);
+    expect(fd, 401, "a friend is asked for");
+    say(fd, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 401, "WWW-Authenticate: Bearer");
+    say(fd, "GET /open HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "[open|");
+    say(fd, friend_says);
+    expect(fd, 200, "[get|");
+    close(fd);
+    expect_once(stranger, 200, "[get|"); /* not by a door */
+}
+
+Test(http, closes_a_door_and_keeps_who_is_in)
+{
+    const int first = open_port(0), second = open_port(1);
+    const int fd = dial_port(second);
+    say(fd, friend_says);
+    expect(fd, 200, "[get|");
+    http_door_close(server, 1);
+    wait_until_closed(second);
+    say(fd, friend_says);
+    expect(fd, 200, "[get|");
+    close(fd);
+    const int again = open_port(1);
+    for (int port = 0; port < 2; port++) {
+        const int other = dial_port(port == 0 ? first : again);
+        say(other, friend_says);
+        expect(other, 200, "[get|");
+        close(other);
+    }
+    open_port(1); /* in place of the other */
+    wait_until_closed(again);
+    for (int i = 0; i < 50; i++) { /* faster than the loops, perhaps */
+        open_port(1);
+        http_door_close(server, 1);
+    }
+}
+
+Test(http, takes_nobody_by_a_door_while_it_stops)
+{
+    const int port = open_port(0);
+    const int fd = dial_port(port);
+    say(fd, friend_says);
+    expect(fd, 200, "[get|");
+    cr_expect_eq(http_server_drain(server, 1000), 0);
+    say(fd, friend_says);
+    expect(fd, 503, "stopping");
+    close(fd);
 }

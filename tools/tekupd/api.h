@@ -79,6 +79,8 @@ void api_events(struct daemon *daemon, struct http_request *request);
 void api_metrics(struct daemon *daemon, struct http_request *request);
 
 /* api_status.c; the first two on the loops, since they wait for nothing */
+void api_console_begin(struct daemon *daemon, struct http_request *request);
+void api_console_end(struct daemon *daemon, struct http_request *request);
 void api_healthz(struct daemon *daemon, struct http_request *request);
 void api_readyz(struct daemon *daemon, struct http_request *request);
 void api_status(struct daemon *daemon, struct http_request *request);

@@ -38,6 +38,11 @@ static const struct setting settings[] = {
     NUMBER_SETTING("http", "max_body", SIZE, max_body, 64L << 10, 1L << 30, true),
     NUMBER_SETTING("http", "threads", INTEGER, http_threads, 0, 64, false),
     NUMBER_SETTING("http", "idle_timeout", INTEGER, idle_timeout, 1, 86400, false),
+    TEXT_SETTING("http", "listen", http_listen),
+    TEXT_SETTING("http", "host", http_host),
+    TEXT_SETTING("http", "open_loopback", http_open_loopback),
+    TEXT_SETTING("http", "key_env", http_key_env),
+    TEXT_SETTING("http", "key_file", http_key_file),
     TEXT_SETTING("database", "url", database_url),
     NUMBER_SETTING("database", "pool_size", INTEGER, pool_size, 1, 10, false),
     TEXT_SETTING("embedding", "provider", embedding_provider),
@@ -93,6 +98,7 @@ static const struct {
     {offsetof(struct config, embedding_dimensions), dimensions, "auto, on or off"},
     {offsetof(struct config, search_backend), backends, "index or postgres"},
     {offsetof(struct config, passthrough), switches, "on or off"},
+    {offsetof(struct config, http_open_loopback), switches, "on or off"},
 };
 
 static void set_defaults(struct config *config)
@@ -101,6 +107,7 @@ static void set_defaults(struct config *config)
     config->socket_mode = 0660;
     config->max_body = 16L << 20;
     config->idle_timeout = 300;
+    snprintf(config->http_open_loopback, sizeof(config->http_open_loopback), "off");
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");
     snprintf(config->embedding_model, sizeof(config->embedding_model), "text-embedding-3-small");

@@ -29,6 +29,11 @@ struct config {
     long max_body;         /* bytes */
     int http_threads;      /* 0: one per processor, at most 4 */
     int idle_timeout;      /* seconds */
+    char http_listen[64];  /* address and port of TCP; empty: none */
+    char http_host[256];
+    char http_open_loopback[8]; /* on or off */
+    char http_key_env[128];
+    char http_key_file[PATHS_SIZE];
 
     char database_url[4096]; /* empty: the private cluster */
     int pool_size;

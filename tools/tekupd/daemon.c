@@ -6,6 +6,7 @@
 #include "tools/tekupd/api.h"
 #include "tools/tekupd/chores.h"
 #include "tools/tekupd/follower.h"
+#include "tools/tekupd/guard.h"
 #include "tools/tekupd/index_session.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/model_keeper.h"
@@ -147,6 +148,18 @@ static int listen_on(const struct daemon *daemon, int *given, const char *name, 
     return 0;
 }
 
+static int open_guard(struct daemon *daemon, struct error *err)
+{
+    daemon->guard = guard_create(&daemon->config, err);
+    return daemon->guard != NULL ? 0 : -1;
+}
+
+static const char *admit(struct http_request *request, int *status)
+{
+    const struct daemon *daemon = http_context(request);
+    return guard_admit(daemon->guard, request, status);
+}
+
 static int open_http(struct daemon *daemon, struct error *err)
 {
     const struct config *config = &daemon->config;
@@ -163,9 +176,11 @@ static int open_http(struct daemon *daemon, struct error *err)
         .routes = api_routes,
         .route_count = api_route_count,
         .context = daemon,
+        .admit = admit,
     };
     daemon->http = http_server_create(&options, err);
-    return daemon->http != NULL ? 0 : -1;
+    if (daemon->http == NULL) return -1;
+    return guard_begin(daemon->guard, daemon->http, err);
 }
 
 static int open_keeper(struct daemon *daemon, struct error *err)
@@ -259,8 +274,9 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data,    open_database,    open_outgoing, open_pipeline, open_follower,
-        open_workers, open_passthrough, open_keeper,   open_events,   open_http};
+        open_data,     open_guard,   open_database,    open_outgoing, open_pipeline,
+        open_follower, open_workers, open_passthrough, open_keeper,   open_events,
+        open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
@@ -294,6 +310,7 @@ void daemon_stop(struct daemon *daemon)
     model_keeper_stop(atomic_load(&daemon->model_keeper));
     events_stop(daemon->events);
     passthrough_stop(daemon->passthrough);
+    guard_stop(daemon->guard);
     if (daemon->http != NULL) {
         const int left = http_server_drain(daemon->http, DRAIN_MS);
         if (left > 0) log_warn("http.drain", "unfinished=%d", left);
@@ -308,6 +325,7 @@ void daemon_stop(struct daemon *daemon)
     follower_stop(daemon->follower);
     if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);
     http_server_free(daemon->http);
+    guard_free(daemon->guard);
     passthrough_free(daemon->passthrough);
     listener_close(&daemon->passthrough_listener);
     listener_close(&daemon->listener);
@@ -331,6 +349,11 @@ void daemon_stop(struct daemon *daemon)
 }
 
 /* ---- While it runs --------------------------------------------------------------------------- */
+
+void daemon_tick(struct daemon *daemon)
+{
+    guard_sweep(daemon->guard);
+}
 
 void daemon_reconfigure(struct daemon *daemon, const struct config *config)
 {

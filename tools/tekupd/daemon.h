@@ -29,6 +29,7 @@
 
 struct chores;
 struct follower;
+struct guard;
 struct keeper;
 struct model_keeper;
 struct models;
@@ -53,6 +54,7 @@ struct daemon {
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */
     struct listener listener;
     struct http_server *http;
+    struct guard *guard; /* of TCP */
     struct health health;
     struct index_door index_door;
     struct keeper *keeper;
@@ -75,6 +77,9 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 
 /* Ends what is under way and brings everything down. */
 void daemon_stop(struct daemon *daemon);
+
+/* What is to be done now and then, every few seconds. By the main thread. */
+void daemon_tick(struct daemon *daemon);
 
 /* Takes over what may change while it runs, and says in the log what was changed. */
 void daemon_reconfigure(struct daemon *daemon, const struct config *config);

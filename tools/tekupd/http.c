@@ -33,7 +33,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100 };
+enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100, KINDS = HTTP_JSON | HTTP_OCTETS | HTTP_FORM };
 
 static const struct {
     enum evhttp_cmd_type type;
@@ -46,8 +46,8 @@ static const struct {
 
 /* ---- The error form -------------------------------------------------------------------------- */
 
-static void respond_refusal(struct http_request *request, int status, const char *field,
-                            const char *message)
+void http_respond_refusal(struct http_request *request, int status, const char *field,
+                          const char *message)
 {
     struct buffer body = {0};
     http_write_refusal(&body, http_path_is_old(request->path), status, field, message);
@@ -56,7 +56,7 @@ static void respond_refusal(struct http_request *request, int status, const char
 
 void http_respond_error(struct http_request *request, const struct error *err)
 {
-    respond_refusal(request, http_status_of(err->code), err->field, err->message);
+    http_respond_refusal(request, http_status_of(err->code), err->field, err->message);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -92,6 +92,11 @@ const char *http_part(const struct http_request *request)
 const char *http_header(const struct http_request *request, const char *name)
 {
     return evhttp_find_header(evhttp_request_get_input_headers(request->ev), name);
+}
+
+bool http_came_by_door(const struct http_request *request)
+{
+    return request->by_door;
 }
 
 bool http_is_head(const struct http_request *request)
@@ -184,6 +189,8 @@ static void add_headers(const struct http_request *request, size_t length)
     if (request->page != NULL) add_page_headers(request->page, headers);
     if (request->next_page[0] != '\0') evhttp_add_header(headers, "Tekup-Next", request->next_page);
     if (request->allow[0] != '\0') evhttp_add_header(headers, "Allow", request->allow);
+    if (request->status == 401 && request->by_door)
+        evhttp_add_header(headers, "WWW-Authenticate", "Bearer realm=\"tekupdb\"");
     if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
     if (atomic_load(&request->loop->server->stopping))
         evhttp_add_header(headers, "Connection", "close");
@@ -359,31 +366,36 @@ static void dispatch(struct http_request *request)
                               ? HTTP_LARGE_BODY
                               : atomic_load(&server->max_body);
     char message[256];
-    if (route == NULL && allow[0] == '\0') {
-        respond_refusal(request, 404, NULL, "there is no such call");
+    int status = 0;
+    const bool asks =
+        request->by_door && (route == NULL || (route->bodies & HTTP_OPEN) == 0);
+    const char *refusal = asks ? server->options.admit(request, &status) : NULL;
+    if (refusal != NULL) {
+        http_respond_refusal(request, status, NULL, refusal);
+    } else if (route == NULL && allow[0] == '\0') {
+        http_respond_refusal(request, 404, NULL, "there is no such call");
     } else if (route == NULL) {
         memcpy(request->allow, allow, sizeof(allow));
         snprintf(message, sizeof(message), "this call takes %s", allow);
-        respond_refusal(request, 405, NULL, message);
+        http_respond_refusal(request, 405, NULL, message);
     } else if (request->body_length > (size_t)max_body) {
         snprintf(message, sizeof(message), "the body is larger than %ld bytes", max_body);
-        respond_refusal(request, 413, NULL, message);
-    } else if (route->bodies != 0 && (request->body_kind & route->bodies) == 0) {
+        http_respond_refusal(request, 413, NULL, message);
+    } else if ((route->bodies & KINDS) != 0 && (request->body_kind & route->bodies) == 0) {
         snprintf(message, sizeof(message), "send Content-Type: application/json%s%s",
                  (route->bodies & HTTP_OCTETS) != 0 ? " or application/octet-stream" : "",
                  (route->bodies & HTTP_FORM) != 0 ? " or application/x-www-form-urlencoded" : "");
-        respond_refusal(request, 415, NULL, message);
+        http_respond_refusal(request, 415, NULL, message);
     } else if (request->part != NULL && query_decode(request->part) != 0) {
-        respond_refusal(request, 400, NULL, "the path is not valid UTF-8 in percent-encoding");
+        http_respond_refusal(request, 400, NULL, "the path is not valid UTF-8 in percent-encoding");
     } else {
         request->route = route;
         route->handler(request);
     }
 }
 
-static void on_request(struct evhttp_request *ev, void *arg)
+static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_door)
 {
-    struct loop *loop = arg;
     struct http_server *server = loop->server;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(ev);
     struct evbuffer *input = evhttp_request_get_input_buffer(ev);
@@ -399,6 +411,7 @@ static void on_request(struct evhttp_request *ev, void *arg)
     clock_gettime(CLOCK_MONOTONIC, &request->began);
     request->loop = loop;
     request->ev = ev;
+    request->by_door = by_door;
     request->method = "?";
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
         if (methods[i].type == evhttp_request_get_command(ev)) request->method = methods[i].name;
@@ -414,11 +427,21 @@ static void on_request(struct evhttp_request *ev, void *arg)
     pthread_mutex_unlock(&server->lock);
     evhttp_connection_set_closecb(connection, connection_closed, request);
     if (drained)
-        respond_refusal(request, 503, NULL, "tekupd is stopping");
+        http_respond_refusal(request, 503, NULL, "tekupd is stopping");
     else if (request->body == NULL)
-        respond_refusal(request, 500, NULL, "memory ran out");
+        http_respond_refusal(request, 500, NULL, "memory ran out");
     else
         dispatch(request);
+}
+
+static void on_request(struct evhttp_request *ev, void *loop)
+{
+    take_request(loop, ev, false);
+}
+
+static void on_request_by_door(struct evhttp_request *ev, void *loop)
+{
+    take_request(loop, ev, true);
 }
 
 static _Thread_local struct loop *this_loop; /* where this thread is one's */
@@ -452,8 +475,8 @@ static void accept_again(evutil_socket_t fd, short what, void *listener)
     evconnlistener_enable(listener);
 }
 
-/* Out of file descriptors, most likely: trying again at once would only burn the processor. */
-static void accept_failed(struct evconnlistener *listener, void *arg)
+/* Trying again at once would only burn the processor. */
+void http_accept_failed(struct evconnlistener *listener, void *arg)
 {
     const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
     (void)arg; /* evhttp's own */
@@ -480,7 +503,12 @@ static void woken(evutil_socket_t fd, short what, void *arg)
     }
     http_streams_work(loop);
     evhttp_set_max_body_size(loop->http, read_limit(loop->server));
-    if (atomic_load(&loop->server->stopping)) evconnlistener_disable(loop->listener);
+    evhttp_set_max_body_size(loop->guarded, read_limit(loop->server));
+    http_doors_work(loop);
+    if (atomic_load(&loop->server->stopping)) {
+        evconnlistener_disable(loop->listener);
+        http_doors_pause(loop);
+    }
     if (atomic_load(&loop->server->ended)) event_base_loopbreak(loop->base);
 }
 
@@ -494,25 +522,33 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
+static struct evhttp *make_http(struct loop *loop, void (*callback)(struct evhttp_request *, void *))
+{
+    const struct timeval idle = {.tv_sec = loop->server->options.idle_timeout};
+    struct evhttp *http = evhttp_new(loop->base);
+    if (http == NULL) return NULL;
+    evhttp_set_bevcb(http, make_connection, loop);
+    evhttp_set_gencb(http, callback, loop);
+    evhttp_set_allowed_methods(http, 0xffff);
+    evhttp_set_max_headers_size(http, MAX_HEAD);
+    evhttp_set_max_body_size(http, read_limit(loop->server));
+    evhttp_set_timeout_tv(http, &idle);
+    /* A body that is too large is read to its end, and dropped, before the answer: most clients
+     * look for an answer only after they have sent everything. */
+    evhttp_set_flags(http, EVHTTP_SERVER_LINGERING_CLOSE);
+    return http;
+}
+
 static int loop_open(struct loop *loop, struct http_server *server)
 {
-    const struct timeval idle = {.tv_sec = server->options.idle_timeout};
     loop->server = server;
     pthread_mutex_init(&loop->lock, NULL);
     loop->base = event_base_new();
     if (loop->base == NULL) return -1;
-    loop->http = evhttp_new(loop->base);
+    loop->http = make_http(loop, on_request);
+    loop->guarded = make_http(loop, on_request_by_door);
     loop->wake = event_new(loop->base, -1, EV_PERSIST, woken, loop);
-    if (loop->http == NULL || loop->wake == NULL) return -1;
-    evhttp_set_bevcb(loop->http, make_connection, loop);
-    evhttp_set_gencb(loop->http, on_request, loop);
-    evhttp_set_allowed_methods(loop->http, 0xffff);
-    evhttp_set_max_headers_size(loop->http, MAX_HEAD);
-    evhttp_set_max_body_size(loop->http, read_limit(server));
-    evhttp_set_timeout_tv(loop->http, &idle);
-    /* A body that is too large is read to its end, and dropped, before the answer: most clients
-     * look for an answer only after they have sent everything. */
-    evhttp_set_flags(loop->http, EVHTTP_SERVER_LINGERING_CLOSE);
+    if (loop->http == NULL || loop->guarded == NULL || loop->wake == NULL) return -1;
     struct evconnlistener *listener =
         evconnlistener_new(loop->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, server->options.fd);
     if (listener == NULL) return -1;
@@ -520,7 +556,7 @@ static int loop_open(struct loop *loop, struct http_server *server)
         evconnlistener_free(listener);
         return -1;
     }
-    evconnlistener_set_error_cb(listener, accept_failed);
+    evconnlistener_set_error_cb(listener, http_accept_failed);
     loop->listener = listener;
     return 0;
 }
@@ -530,12 +566,14 @@ static void loop_close(struct loop *loop)
     if (loop->server == NULL) return;
     if (loop->running) pthread_join(loop->thread, NULL);
     if (loop->http != NULL) evhttp_free(loop->http); /* with the listener */
+    if (loop->guarded != NULL) evhttp_free(loop->guarded);
+    http_doors_free(loop);
     if (loop->wake != NULL) event_free(loop->wake);
     if (loop->base != NULL) event_base_free(loop->base);
     pthread_mutex_destroy(&loop->lock);
 }
 
-static void wake_all(struct http_server *server)
+void http_wake_all(struct http_server *server)
 {
     for (int i = 0; i < server->loop_count; i++)
         if (server->loops[i].running) event_active(server->loops[i].wake, EV_READ, 0);
@@ -590,7 +628,7 @@ fail:
 void http_server_set_max_body(struct http_server *server, long max_body)
 {
     atomic_store(&server->max_body, max_body);
-    wake_all(server);
+    http_wake_all(server);
 }
 
 bool http_server_is_alive(struct http_server *server)
@@ -598,7 +636,7 @@ bool http_server_is_alive(struct http_server *server)
     bool alive = true;
     for (int i = 0; i < server->loop_count; i++)
         if (!atomic_exchange(&server->loops[i].awake, false)) alive = false;
-    wake_all(server);
+    http_wake_all(server);
     return alive;
 }
 
@@ -613,7 +651,7 @@ int http_server_drain(struct http_server *server, int timeout_ms)
         end.tv_nsec -= 1000000000L;
     }
     atomic_store(&server->stopping, true);
-    wake_all(server);
+    http_wake_all(server);
     pthread_mutex_lock(&server->lock);
     while (server->active > 0 && pthread_cond_timedwait(&server->idle, &server->lock, &end) == 0) {
     }
@@ -628,7 +666,7 @@ void http_server_free(struct http_server *server)
     if (server == NULL) return;
     atomic_store(&server->stopping, true);
     atomic_store(&server->ended, true);
-    wake_all(server);
+    http_wake_all(server);
     for (int i = 0; i < server->loop_count; i++) loop_close(&server->loops[i]);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);

@@ -1,5 +1,5 @@
 /*
- * http.h: HTTP/1.1 on a listening socket, over libevent's evhttp.
+ * http.h: HTTP/1.1 on listening sockets, over libevent's evhttp.
  *
  * A few event-loop threads share the socket. Each request is matched with a table of routes and
  * given to the route's handler, which runs on the loop's thread and must not wait: it answers at
@@ -20,8 +20,8 @@ struct http_server;
 struct http_request;
 
 /* Kinds of body that a route takes, to be or-ed. HTTP_LARGE: up to HTTP_LARGE_BODY bytes, whatever
- * the limit of the others is. */
-enum { HTTP_JSON = 1, HTTP_OCTETS = 2, HTTP_FORM = 4, HTTP_LARGE = 8 };
+ * the limit of the others is. HTTP_OPEN: at the doors, too, nobody is asked who they are. */
+enum { HTTP_JSON = 1, HTTP_OCTETS = 2, HTTP_FORM = 4, HTTP_LARGE = 8, HTTP_OPEN = 16 };
 enum { HTTP_LARGE_BODY = 25 << 20 };
 
 struct http_route {
@@ -40,6 +40,9 @@ struct http_options {
     const struct http_route *routes;
     size_t route_count;
     void *context; /* for the handlers */
+    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN. Returns NULL to
+     * let it in; else why not, a static string, with 401 or 403 in *status. */
+    const char *(*admit)(struct http_request *request, int *status);
 };
 
 /* Starts the loops. The routes and the context must outlive the server. */
@@ -51,6 +54,16 @@ void http_server_set_max_body(struct http_server *server, long max_body);
 /* Whether every event loop has come round since this was asked last; for a watchdog, by one thread.
  */
 bool http_server_is_alive(struct http_server *server);
+
+/*
+ * A door is a socket on which strangers come in. The server has HTTP_DOORS of them, closed at first.
+ * http_door_open takes over fd, which listens and is non-blocking, also where it fails (memory, or
+ * file descriptors ran out). http_door_close ends the listening within moments; connections that
+ * came in stay, and are let in or not with each request. Both from any thread.
+ */
+enum { HTTP_DOORS = 2 };
+int http_door_open(struct http_server *server, int door, int fd, struct error *err);
+void http_door_close(struct http_server *server, int door);
 
 /* Takes no new connections, lets requests that are under way end for up to timeout_ms, and returns
  * how many have not. Answers close their connection from now on. Requests that come in afterwards,
@@ -70,6 +83,7 @@ double http_elapsed_ms(const struct http_request *request); /* since it was comp
 const char *http_query(const struct http_request *request); /* undecoded, NULL without '?' */
 const char *http_part(const struct http_request *request);  /* what "*" stands for, decoded */
 const char *http_header(const struct http_request *request, const char *name); /* NULL: not given */
+bool http_came_by_door(const struct http_request *request);
 bool http_is_head(const struct http_request *request);
 int http_body_kind(const struct http_request *request); /* HTTP_JSON, HTTP_OCTETS or HTTP_FORM */
 const char *http_body(const struct http_request *request, size_t *length);
@@ -97,7 +111,11 @@ struct http_page {
  * but its own origin, and everybody else to frame it. */
 void http_respond_page(struct http_request *request, const struct http_page *page);
 
-/* Answers in the error form, with the status that fits the code. */
+/* Answers in the error form. field may be NULL. */
+void http_respond_refusal(struct http_request *request, int status, const char *field,
+                          const char *message);
+
+/* The same with the status that fits the code. */
 void http_respond_error(struct http_request *request, const struct error *err);
 
 /* ---- Answers that go on ---- */

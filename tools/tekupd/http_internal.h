@@ -17,6 +17,12 @@ struct loop {
     struct event_base *base;
     struct evhttp *http;
     struct evconnlistener *listener;
+    struct evhttp *guarded; /* what comes in by the doors */
+    struct door {
+        struct evhttp_bound_socket *bound; /* NULL: closed */
+        bool changes;                      /* to what fd says; these two under the lock */
+        int fd;                            /* -1: is to be closed */
+    } doors[HTTP_DOORS];
     struct event *wake;
     pthread_t self;    /* thread, as the thread itself sees it */
     bool answering;    /* the bytes being written are our own */
@@ -50,6 +56,7 @@ struct http_request {
     int body_kind;
     const char *body;
     size_t body_length;
+    bool by_door;
     bool sent; /* the answer is with evhttp */
 
     struct http_stream *stream; /* its answer, where that goes on */
@@ -65,11 +72,24 @@ struct http_request {
 
 /* ---- http.c; on the loop's thread ---- */
 
+/* Out of file descriptors, most likely. A callback for a listener. */
+void http_accept_failed(struct evconnlistener *listener, void *arg);
+
 /* Releases the request, when its answer is out or cannot get out any more. */
 void http_request_done(struct http_request *request);
 
 /* A callback of evhttp's for when the answer is out; arg is the request. */
 void http_answer_written(struct evhttp_request *ev, void *arg);
+
+/* ---- http_door.c; on the loop's thread ---- */
+
+/* Opens and closes doors as it was told. */
+void http_doors_work(struct loop *loop);
+void http_doors_pause(struct loop *loop); /* no new connections */
+void http_doors_free(struct loop *loop);  /* what was to be opened */
+
+/* ---- http.c; from any thread ---- */
+void http_wake_all(struct http_server *server);
 
 /* ---- http_stream.c; on the loop's thread ---- */
 

@@ -22,7 +22,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, STOP_WITHIN_S = 180 };
+enum { EXIT_USAGE = 2, STOP_WITHIN_S = 180, TICK_MS = 5000 };
 
 static const char usage[] =
     "Usage: tekupd [--config FILE] [--check-config]\n"
@@ -154,15 +154,20 @@ static void reload(struct daemon *daemon, const char *file)
     systemd_notify("READY=1");
 }
 
-/* Waits until there is something to do, or for as long as the watchdog lets it. */
+/* Waits until there is something to do, for a few seconds, or for as long as the watchdog lets it.
+ */
 static void wait_for_wake(struct daemon *daemon, const struct signals *signals)
 {
     struct pollfd wake = {.fd = signals->wake, .events = POLLIN};
     const int watchdog = systemd_watchdog_ms();
     uint64_t count;
-    if (poll(&wake, 1, watchdog > 0 ? watchdog : -1) == 1)
+    if (poll(&wake, 1, watchdog > 0 && watchdog < TICK_MS ? watchdog : TICK_MS) == 1) {
         (void)!read(signals->wake, &count, sizeof(count));
-    else if (daemon_is_alive(daemon))
+        return;
+    }
+    daemon_tick(daemon);
+    if (watchdog <= 0) return;
+    if (daemon_is_alive(daemon))
         systemd_notify("WATCHDOG=1");
     else
         log_warn("daemon.hangs", "hint=\"an event loop has not come round in time\"");
