@@ -71,6 +71,9 @@ const struct http_route api_routes[] = {
           api_webhook_github),
     ROUTE("POST", "/api/search", HTTP_JSON, SEARCHERS, api_old_search),
     ROUTE("GET", "/api/sync-status", 0, CLERKS, api_old_sync_status),
+    ROUTE("GET", "/v1/index", 0, CLERKS, api_index_figures),
+    ROUTE("GET", "/v1/index/recall", 0, CLERKS, api_index_recall),
+    ROUTE("GET", "/v1/index/speed", 0, CLERKS, api_index_speed),
     ROUTE("POST", "/v1/index/snapshot", 0, CLERKS, api_index_snapshot),
     ROUTE("POST", "/v1/index/verify", 0, CLERKS, api_index_verify),
     ROUTE("POST", "/v1/index/rebuild", 0, CLERKS, api_index_rebuild),
@@ -146,6 +149,20 @@ int api_read_body(struct http_request *request, const char *const *known, const 
     json_decref(*root);
     *root = NULL;
     return -1;
+}
+
+int api_need_index(struct daemon *daemon, struct error *err)
+{
+    if (daemon->follower != NULL) return 0;
+    return error_set(err, ERR_NOT_FOUND, NULL,
+                     "there is no index: searches are the database's (search.backend = postgres)");
+}
+
+struct replica *api_replica(struct daemon *daemon, struct error *err)
+{
+    struct replica *replica = mirror_use(&daemon->mirror);
+    if (replica == NULL) error_set(err, ERR_UNAVAILABLE, NULL, "the index is still loading");
+    return replica;
 }
 
 struct syncer *api_syncer(struct daemon *daemon, struct error *err)

@@ -96,6 +96,11 @@ void api_page_html(struct daemon *daemon, struct http_request *request);
 void api_page_css(struct daemon *daemon, struct http_request *request);
 void api_page_js(struct daemon *daemon, struct http_request *request);
 
+/* api_figures.c; on the clerks, but that the second one does not wait */
+void api_index_figures(struct daemon *daemon, struct http_request *request);
+void api_index_recall(struct daemon *daemon, struct http_request *request);
+void api_index_speed(struct daemon *daemon, struct http_request *request);
+
 /* ---- For the calls ---- */
 
 /* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.
@@ -113,6 +118,13 @@ int api_read_body(struct http_request *request, const char *const *known, const 
 
 /* Refuses any parameter, for calls that have none. */
 int api_no_query(struct http_request *request, struct error *err);
+
+/* Refuses where there is no index in memory, and never will be: ERR_NOT_FOUND. */
+int api_need_index(struct daemon *daemon, struct error *err);
+
+/* The replica that is searched, to be released; NULL with ERR_UNAVAILABLE as long as there is none.
+ */
+struct replica *api_replica(struct daemon *daemon, struct error *err);
 
 /* The syncer, or NULL with ERR_UNAVAILABLE as long as the database has not been there. */
 struct syncer *api_syncer(struct daemon *daemon, struct error *err);

@@ -9,10 +9,7 @@
 /* Only where there is an index in memory. */
 static int check_index(struct daemon *daemon, struct http_request *request, struct error *err)
 {
-    if (api_no_query(request, err) != 0) return -1;
-    if (daemon->follower != NULL) return 0;
-    return error_set(err, ERR_NOT_FOUND, NULL,
-                     "there is no index: searches are the database's (search.backend = postgres)");
+    return api_no_query(request, err) == 0 ? api_need_index(daemon, err) : -1;
 }
 
 /* ---- Snapshots ------------------------------------------------------------------------------- */

@@ -281,7 +281,8 @@ static void search_one(struct daemon *daemon, struct replica *replica, struct se
                                         .ef =
                                             wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
                                         .threshold = wanted->threshold,
-                                        .filter = &filter};
+                                        .filter = &filter,
+                                        .speed = daemon->speed};
     replica_search(replica, &query, &search->hits, &search->found, &search->err);
     catalog_filter_free(&filter);
 }

@@ -37,18 +37,6 @@ void api_readyz(struct daemon *daemon, struct http_request *request)
     http_respond(request, ready ? 200 : 503, &body);
 }
 
-/* ISO 8601 in UTC with milliseconds. */
-static const char *write_time(double seconds, char out[TIMESTAMP_SIZE])
-{
-    const time_t whole = (time_t)seconds;
-    struct tm utc;
-    char text[24];
-    gmtime_r(&whole, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(out, TIMESTAMP_SIZE, "%s.%03dZ", text, (int)((seconds - (double)whole) * 1e3));
-    return out;
-}
-
 static void put_follower(struct buffer *body, const struct follower_report *report)
 {
     json_put_key(body, "follower");
@@ -77,13 +65,11 @@ static void put_follower(struct buffer *body, const struct follower_report *repo
 static void put_snapshot(struct daemon *daemon, struct buffer *body)
 {
     struct saver_report report;
-    char when[TIMESTAMP_SIZE];
     follower_get_snapshots(daemon->follower, &report);
     json_put_key(body, "snapshot");
     json_put_open(body, '{');
     json_field_boolean(body, "saving", report.saving);
-    json_field_text(body, "savedAt",
-                    report.saved_at > 0 ? write_time(report.saved_at, when) : NULL);
+    json_field_time(body, "savedAt", report.saved_at);
     json_field_number(body, "seconds", report.took_s, 4);
     json_field_integer(body, "changesSince", (int64_t)report.touched);
     json_field_text(body, "error", report.error[0] != '\0' ? report.error : NULL);

@@ -65,6 +65,33 @@ int catalog_embeddings_of(const struct catalog *catalog, const char *id, int64_t
 size_t catalog_walk(const struct catalog *catalog, size_t *from, char (*ids)[DOCUMENT_ID_SIZE],
                     size_t most);
 
+/* ---- All embeddings (catalog_survey.c) ---- */
+
+struct repository;
+
+/* What a repository is called; it and its names live as long as the catalog. */
+const char *catalog_source(const struct repository *repository);
+const char *catalog_repository(const struct repository *repository);
+
+struct catalog_spot {
+    int64_t embedding;
+    const struct repository *repository;
+};
+struct catalog_survey {
+    struct catalog_spot *spots; /* in the order of the embeddings' ids */
+    size_t count;
+};
+
+/* About one in so many of the embeddings, the same ones for the same seed; 1: each. Those that stay
+ * meanwhile are in it, and none twice. Writers get their turns in between. */
+int catalog_survey(const struct catalog *catalog, size_t one_in, uint64_t seed,
+                   struct catalog_survey *survey, struct error *err);
+void catalog_survey_free(struct catalog_survey *survey);
+
+/* A number that tells the document of an embedding from all others as long as neither moves; 0
+ * where there is no such embedding. May be called by a tk_predicate. */
+uint64_t catalog_serial(const struct catalog *catalog, int64_t embedding);
+
 struct catalog_counts {
     size_t documents, embeddings, bytes;
 };

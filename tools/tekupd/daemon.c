@@ -1,5 +1,6 @@
 #include "tools/tekupd/daemon.h"
 
+#include "ingest/clock.h"
 #include "ingest/http/http_client.h"
 #include "storage/base/log.h"
 #include "storage/passthrough/passthrough.h"
@@ -11,6 +12,8 @@
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/model_keeper.h"
 #include "tools/tekupd/models.h"
+#include "tools/tekupd/recall_meter.h"
+#include "tools/tekupd/speed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +126,10 @@ static int open_follower(struct daemon *daemon, struct error *err)
     if (daemon->follower == NULL) return -1;
     daemon->chores = chores_create(&options, daemon->follower, err);
     if (daemon->chores == NULL) return -1;
+    daemon->recall_meter = recall_meter_create(&daemon->mirror, err);
+    if (daemon->recall_meter == NULL) return -1;
+    daemon->speed = speed_create(clock_now());
+    if (daemon->speed == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     daemon->pipeline.listener = (struct vault_listener){.settle = settle, .arg = daemon};
     return 0;
 }
@@ -305,6 +312,7 @@ void daemon_stop(struct daemon *daemon)
     log_info("daemon.stopping", "pid=%ld", (long)getpid());
     systemd_notify("STOPPING=1\nSTATUS=Finishing what is under way");
     chores_stop(daemon->chores);
+    recall_meter_stop(daemon->recall_meter);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     model_keeper_stop(atomic_load(&daemon->model_keeper));
@@ -321,6 +329,7 @@ void daemon_stop(struct daemon *daemon)
     workers_free(daemon->searchers);
     workers_free(daemon->askers);
     workers_free(daemon->clerks);
+    recall_meter_free(daemon->recall_meter);
     /* Writes that wait for the index are answered, too. */
     follower_stop(daemon->follower);
     if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);
@@ -334,6 +343,7 @@ void daemon_stop(struct daemon *daemon)
     struct syncer *syncer = atomic_exchange(&daemon->syncer, NULL);
     if (syncer != NULL) syncer_free(syncer);
     chores_free(daemon->chores);
+    speed_free(daemon->speed);
     follower_free(daemon->follower);
     mirror_destroy(&daemon->mirror);
     model_keeper_free(atomic_exchange(&daemon->model_keeper, NULL));

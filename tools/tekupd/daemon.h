@@ -34,6 +34,8 @@ struct keeper;
 struct model_keeper;
 struct models;
 struct passthrough;
+struct recall_meter;
+struct speed;
 
 struct daemon {
     struct config config; /* as it was at the start, but for what a reload changed (main thread) */
@@ -45,9 +47,11 @@ struct daemon {
     struct http_client *outgoing; /* calls to other services */
     struct models *models;        /* that turn texts into embeddings */
     struct mirror mirror;
-    struct follower
-        *follower; /* of the mirror; these two are NULL with search.backend = postgres */
+    /* NULL with search.backend = postgres, these four. */
+    struct follower *follower; /* of the mirror */
     struct chores *chores;
+    struct speed *speed; /* of the searches in the mirror */
+    struct recall_meter *recall_meter;
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
     struct workers *askers;    /* queries that wait for their embeddings from a server */

@@ -81,7 +81,8 @@ static int search(struct daemon *daemon, struct replica *replica,
                                         .limit = wanted->limit,
                                         .ef = atomic_load(&daemon->ef),
                                         .threshold = wanted->threshold,
-                                        .filter = &filter};
+                                        .filter = &filter,
+                                        .speed = daemon->speed};
     const int rc = replica_search(replica, &query, hits, found, err);
     catalog_filter_free(&filter);
     return rc;

@@ -4,7 +4,9 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* A value follows a bracket, a key's colon, or another value, which takes a comma. */
 static void separate(struct buffer *out)
@@ -136,6 +138,17 @@ void json_field_number(struct buffer *out, const char *name, double value, int d
 {
     json_put_key(out, name);
     json_put_number(out, value, digits);
+}
+
+void json_field_time(struct buffer *out, const char *name, double seconds)
+{
+    const time_t whole = (time_t)seconds;
+    struct tm utc;
+    char text[24], time[32];
+    gmtime_r(&whole, &utc);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(time, sizeof(time), "%s.%03dZ", text, (int)((seconds - (double)whole) * 1e3));
+    json_field_text(out, name, seconds > 0 ? time : NULL);
 }
 
 void json_field_raw(struct buffer *out, const char *name, const char *json)

@@ -43,6 +43,8 @@ void json_field_text(struct buffer *out, const char *name, const char *text);
 void json_field_integer(struct buffer *out, const char *name, int64_t value);
 void json_field_boolean(struct buffer *out, const char *name, bool value);
 void json_field_number(struct buffer *out, const char *name, double value, int digits);
+/* Seconds since 1970 as ISO 8601 in UTC with milliseconds; null for 0. */
+void json_field_time(struct buffer *out, const char *name, double seconds);
 void json_field_raw(struct buffer *out, const char *name, const char *json);
 
 #endif

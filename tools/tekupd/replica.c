@@ -1,7 +1,9 @@
 /* replica.c: holding, taking rows out, and searching; replica_intake.c takes rows in. */
 #include "tools/tekupd/replica_internal.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
+#include "tools/tekupd/speed.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -142,8 +144,8 @@ static int search_error(tk_status status, const tk_error *problem, struct error 
  * The index finds embeddings, the answer is documents. So more hits are asked for than documents
  * are wanted, and again many more when the best ones turn out to be of too few documents.
  */
-int replica_search(struct replica *replica, const struct replica_query *query,
-                   struct catalog_hit **hits, size_t *found, struct error *err)
+static int search(struct replica *replica, const struct replica_query *query,
+                  struct catalog_hit **hits, size_t *found, struct error *err)
 {
     enum { PER_DOCUMENT = 4, LEAST = 40, FURTHER = 4 };
     tk_search search;
@@ -189,8 +191,28 @@ int replica_search(struct replica *replica, const struct replica_query *query,
     return rc;
 }
 
+int replica_search(struct replica *replica, const struct replica_query *query,
+                   struct catalog_hit **hits, size_t *found, struct error *err)
+{
+    const double began = clock_now();
+    const int rc = search(replica, query, hits, found, err);
+    if (query->speed != NULL && rc == 0) {
+        const double ended = clock_now();
+        speed_note(query->speed, ended, ended - began);
+    }
+    return rc;
+}
+
+void replica_note_own(struct replica *replica, size_t searches)
+{
+    atomic_fetch_add_explicit(&replica->own_searches, searches, memory_order_relaxed);
+}
+
 void replica_get_stats(const struct replica *replica, struct replica_stats *stats)
 {
+    /* Own ones first: they are noted when the index has counted them. */
+    const uint64_t own = atomic_load(&replica->own_searches);
     tk_index_get_stats(replica->index, &stats->index);
+    stats->index.searches -= own;
     catalog_count(replica->catalog, &stats->catalog);
 }

@@ -23,6 +23,7 @@
 #include <tekup/index.h>
 
 struct replica;
+struct speed;
 
 /* An empty one. options as for tk_index_create, with dim EMBEDDING_DIM. model is the embedding
  * model whose vectors it holds. The caller holds the reference. */
@@ -86,12 +87,17 @@ struct replica_query {
     size_t ef;           /* 0: the index's own */
     float threshold;     /* -infinity: none */
     struct catalog_filter *filter;
+    struct speed *speed; /* to note how long it took; may be NULL */
 };
 
 /* The most similar documents, each by its best embedding, best first. *hits is released with
  * catalog_hits_free and free, before the replica. Errors: ERR_INVALID (field "embedding"). */
 int replica_search(struct replica *replica, const struct replica_query *query,
                    struct catalog_hit **hits, size_t *found, struct error *err);
+
+/* So many searches of the index were none of anybody's: measuring, looking for near-duplicates.
+ * They are not counted among those of the stats. */
+void replica_note_own(struct replica *replica, size_t searches);
 
 struct replica_stats {
     tk_index_stats index;

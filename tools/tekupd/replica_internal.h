@@ -14,6 +14,7 @@ struct replica {
     char *model;
     pthread_mutex_t writing;
     atomic_int references;
+    _Atomic uint64_t own_searches; /* that nobody asked for */
 };
 
 struct removal {
