@@ -243,7 +243,7 @@ static int open_passthrough(struct daemon *daemon, struct error *err)
             daemon->sockets.postgresql = -1;
             log_warn("passthrough.off", "hint=%s",
                      log_quote("systemd listens on its socket all the same, for nobody: "
-                               "systemctl disable --now tekupd-postgresql.socket"));
+                               "systemctl mask --now tekupd-postgresql.socket"));
         }
         return 0;
     }
