@@ -6,8 +6,11 @@ import pathlib
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -15,7 +18,7 @@ from corpus import document, write_tree
 from daemon import PATIENCE, TEKUP, Daemon, wait_for
 
 COMMANDS = [
-    ["search"], ["sync"], ["events"], ["status"], ["doctor"], ["bench"],
+    ["search"], ["sync"], ["events"], ["status"], ["console"], ["doctor"], ["bench"],
     ["sources"], ["sources", "add"], ["sources", "list"], ["sources", "test"], ["sources", "rm"],
     ["documents"], ["documents", "list"], ["documents", "get"], ["documents", "put"], ["documents", "rm"],
 ]
@@ -60,7 +63,7 @@ def bare():
 
 def test_help(bare):
     overview = said(bare.tekup("--help"))
-    for command in ("search", "sync", "events", "status", "documents", "sources", "doctor", "bench"):
+    for command in ("search", "sync", "events", "status", "console", "documents", "sources", "doctor", "bench"):
         assert re.search(rf"^ +{command} ", overview, re.MULTILINE)
     assert said(bare.tekup("-h")) == overview == said(bare.tekup("help"))
     assert re.match(r"tekup \d+\.\d+\.\d+\n", said(bare.tekup("--version")))
@@ -80,7 +83,7 @@ def test_help_of_every_command(bare, command):
     ["search", "x", "--limit", "many"], ["search", "x", "--threshold", "high"],
     ["sources"], ["sources", "teapot"], ["sources", "add"], ["sources", "add", "local"],
     ["sources", "add", "local", "x", "--interval", "often"], ["sources", "rm", "local"], ["sources", "list", "x"],
-    ["sync", "local"], ["sync", "a", "b", "c"], ["status", "x"], ["doctor", "x"],
+    ["sync", "local"], ["sync", "a", "b", "c"], ["status", "x"], ["console", "x"], ["doctor", "x"],
     ["documents"], ["documents", "get"], ["documents", "get", "a", "b"], ["documents", "put", "a", "b"],
     ["documents", "put", "a", "b", "c", "d", "e"], ["documents", "rm"], ["documents", "list", "--limit", "x"],
     ["events", "x"], ["events", "--after"],
@@ -463,12 +466,13 @@ def test_completion_for_bash(bare):
                              timeout=PATIENCE)
         return {word.strip() for word in out.stdout.split("\n") if word.strip()}
 
-    assert {"search", "sync", "events", "status", "documents", "sources", "doctor", "bench"} <= complete("tekup ")
+    assert {"search", "sync", "events", "status", "console", "documents", "sources", "doctor", "bench"} <= complete("tekup ")
     assert {"get", "put", "rm", "list"} <= complete("tekup documents ")
     assert {"add", "list", "test", "rm"} <= complete("tekup sources ")
     assert "--limit" in complete("tekup search --")
     assert complete("tekup sta") == {"status"}
     assert complete("tekup sync --c") == {"--cancel"}
+    assert complete("tekup console --n") == {"--no-open"}
     assert complete("tekup sources add g") == {"github", "gdrive"}
     assert {"--key-file", "--branch", "--interval"} <= complete("tekup sources add gdrive x --")
     assert complete("tekup sources add gdrive x --drive ") == {"all"}
@@ -529,3 +533,74 @@ def test_bench_with_no_place_for_the_vault(daemon):
 def test_bench_of_the_vault_and_something_else(bare, other):
     result = bare.tekup("bench", "--vault", *other)
     assert result.returncode == 2 and f"--vault and {other[0].split('=')[0]}" in result.stderr.decode()
+
+
+# ---- Console ----
+
+
+def status_over_tcp(url, key):
+    """The status of a call over the port of a console's session; 0 where nobody listens."""
+    request = urllib.request.Request(url.split("#")[0] + "v1/status", headers={"X-API-Key": key})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    except (urllib.error.URLError, ConnectionError):
+        return 0
+
+
+def start_console(daemon, *arguments, **environment):
+    return subprocess.Popen([str(TEKUP), "console", *arguments], env={**daemon.environment, **environment}, text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_console_is_open_until_it_is_ended(daemon, handbook):
+    process = start_console(daemon, "--no-open")
+    try:
+        url = next(line.strip() for line in process.stdout if "http://" in line)
+        key = url.split("#key=")[1]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#key=\S{32,}", url)
+        assert status_over_tcp(url, key) == 200 and status_over_tcp(url, "wrong") == 401
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0 and errors == ""
+        wait_for(lambda: status_over_tcp(url, key) != 200, "the session to be over")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_console_opens_a_browser_that_nobody_else_can_follow(daemon, handbook, tmp_path):
+    """The key is in a file of this user's, not among the arguments, and the file is gone afterwards."""
+    opener, saw = tmp_path / "xdg-open", tmp_path / "saw"
+    opener.write_text(f"#!/bin/sh\n{{ echo \"$#\"; echo \"$1\"; stat -c %a \"$1\"; cat \"$1\"; }} >{saw}.new\n"
+                      f"mv {saw}.new {saw}\nsleep 60\n")
+    opener.chmod(0o755)
+    process = start_console(daemon, DISPLAY=":99", XDG_RUNTIME_DIR=str(tmp_path),
+                            PATH=f"{tmp_path}:{os.environ['PATH']}")
+    try:
+        url = next(line.strip() for line in process.stdout if "http://" in line)
+        wait_for(saw.exists, "the browser to be started")
+        arguments, path, mode, page = saw.read_text().split("\n", 3)
+        assert (arguments, mode) == ("1", "600") and pathlib.Path(path).parent == tmp_path
+        assert f'content="0; url={url}"' in page
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE) == 0
+        assert not pathlib.Path(path).exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_console_json_leaves_the_session_to_end_by_itself(daemon, handbook):
+    answer = machine(daemon.tekup("console", "--json"))
+    assert answer["url"].endswith("#key=" + answer["key"]) and answer["expires"]
+    assert status_over_tcp(answer["url"], answer["key"]) == 200
+    assert daemon.client.delete(f"/v1/console?key={answer['key']}").status == 200
+
+
+def test_console_without_a_daemon(bare):
+    result = bare.tekup("console")
+    assert result.returncode == 1 and b"tekupd is not running" in result.stderr and not result.stdout
+    assert machine(bare.tekup("console", "--json"), 1)["error"]["code"] == "unavailable"

@@ -27,6 +27,7 @@ extern const struct command command_sync;
 extern const struct command command_documents;
 extern const struct command command_events;
 extern const struct command command_status;
+extern const struct command command_console;
 extern const struct command command_db;
 extern const struct command command_doctor;
 extern const struct command command_bench;

@@ -547,6 +547,7 @@ const reader = {
     from: null, /* what had the focus before */
     context: {},
     room: { before: 2000, after: 2000 },
+    MOST: 100000, /* bytes on each side that the daemon gives */
     abort: null,
 
     open(what, context) {
@@ -626,7 +627,7 @@ const reader = {
         const ranges = hit && hit.chunk?.text === around.chunk.text ? rangesOf(hit, this.context.asked || "") : wordsIn(around.chunk.text, this.context.asked || "");
         pages.classList.toggle("code", !isProse(around.path, around.source));
         const passage = make("pre", { class: "passage" }, marked(around.chunk.text, ranges));
-        const more = (side) => make("button", { type: "button", class: `edge${side === "after" ? " last" : ""}`, onclick: () => this.grow(side) }, side === "before" ? "↑ Earlier" : "↓ Further");
+        const more = (side) => this.room[side] === this.MOST ? make("p", { class: `edge${side === "after" ? " last" : ""}` }, "The document goes on beyond what is shown here.") : make("button", { type: "button", class: `edge${side === "after" ? " last" : ""}`, onclick: () => this.grow(side) }, side === "before" ? "↑ Earlier" : "↓ Further");
         put(pages,
             around.atStart ? make("p", { class: "edge" }, "Beginning of the document") : more("before"),
             around.before ? make("pre", { class: "around" }, around.before) : null, passage,
@@ -637,7 +638,7 @@ const reader = {
     },
 
     grow(side) {
-        this.room[side] = Math.min(1000000, this.room[side] * 5);
+        this.room[side] = Math.min(this.MOST, this.room[side] * 5);
         this.load(side === "before" ? "before" : false).then(() => $("pages").focus());
     },
 
@@ -938,9 +939,20 @@ const FRAGMENT = `#version 300 es
         result = colour;
     }`;
 
-/* Draws points with WebGL 2. Null where the browser has none. */
+/* Whether WebGL has a graphics card: where it is computed by the processor, setting the pixels by
+ * hand is several times faster. */
+function hasGraphics() {
+    const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+    if (!gl) return false;
+    const told = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : "";
+    gl.getExtension("WEBGL_lose_context")?.loseContext();
+    return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}
+
+/* Draws points with WebGL 2; null where that cannot be had. */
 function glPainter(canvas) {
-    const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, depth: false, powerPreference: "low-power" });
+    const gl = hasGraphics() ? canvas.getContext("webgl2", { antialias: false, alpha: true, depth: false }) : null;
     if (!gl) return null;
     const program = gl.createProgram();
     for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
@@ -959,7 +971,7 @@ function glPainter(canvas) {
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.NEAREST);
     return {
-        name: "WebGL",
+        ratio: 2,
         load(records) {
             points = records.byteLength / RECORD;
             gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
@@ -993,31 +1005,50 @@ function glPainter(canvas) {
     };
 }
 
-/* The same without WebGL: squares into the pixels themselves, which is faster than drawing them. */
+/* The same without a graphics card: discs into the pixels themselves. */
 function pixelPainter(canvas) {
     const context = canvas.getContext("2d");
     let view = null, points = 0, image = null, inks = [], faint = [];
     const ink = ([r, g, b], a) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    /* Where each row of a disc begins and ends, from its middle. */
+    const disc = (side) => Array.from({ length: side }, (_, row) => {
+        const off = row + 0.5 - side / 2, half = side < 4 ? side / 2 : Math.sqrt(Math.max(0.25, (side * side) / 4 - off * off));
+        return [Math.round(side / 2 - half), Math.round(side / 2 + half)];
+    });
     return {
-        name: "canvas",
+        ratio: 1,
         load(records) {
             view = { floats: new Float32Array(records.buffer), shorts: new Uint16Array(records.buffer) };
             points = records.byteLength / RECORD;
         },
         colour(rows) {
-            inks = rows.map((row) => (row[3] === 0 ? 0 : ink(row, 220)));
-            faint = rows.map((row) => (row[3] === 0 ? 0 : ink(row, 30)));
+            inks = Uint32Array.from(rows, (row) => (row[3] === 0 ? 0 : ink(row, 215)));
+            faint = Uint32Array.from(rows, (row) => (row[3] === 0 ? 0 : ink(row, 30)));
         },
         paint({ width, height, x, y, k, ox, oy, size, twins }) {
             if (!image || image.width !== width || image.height !== height) image = context.createImageData(width, height);
-            const pixels = new Uint32Array(image.data.buffer), side = Math.max(1, Math.round(size)), half = side >> 1;
+            const pixels = new Uint32Array(image.data.buffer), { floats, shorts } = view;
+            const small = Math.max(1, Math.round(size)), large = Math.round(size * 1.5 + 1);
+            const shapes = { [small]: disc(small), [large]: disc(large) };
             pixels.fill(0);
-            for (let i = 0; i < points; i++) {
-                const twin = view.shorts[i * 8 + 7] & TWIN, repository = view.shorts[i * 8 + 6];
-                const tint = twins && !twin ? faint[repository] : inks[repository];
-                const px = Math.round((view.floats[i * 4] - x) * k + ox) - half, py = Math.round((y - view.floats[i * 4 + 1]) * k + oy) - half;
-                if (!tint || px < 0 || py < 0 || px + side > width || py + side > height) continue;
-                for (let row = 0; row < side; row++) pixels.fill(tint, (py + row) * width + px, (py + row) * width + px + side);
+            /* Those that are near-duplicates come last, so that they lie above the others. */
+            for (let pass = twins ? 0 : 1; pass < 2; pass++) {
+                const tints = pass === 0 ? faint : inks, side = twins && pass === 1 ? large : small, half = side / 2, shape = shapes[side];
+                for (let i = 0; i < points; i++) {
+                    if (twins && (shorts[i * 8 + 7] & TWIN) !== pass) continue;
+                    const tint = tints[shorts[i * 8 + 6]];
+                    const px = ((floats[i * 4] - x) * k + ox - half + 0.5) | 0, py = ((y - floats[i * 4 + 1]) * k + oy - half + 0.5) | 0;
+                    if (tint === 0 || px < 1 || py < 1 || px + side > width || py + side > height) continue;
+                    if (side === 2) {
+                        const at = py * width + px;
+                        pixels[at] = pixels[at + 1] = pixels[at + width] = pixels[at + width + 1] = tint;
+                        continue;
+                    }
+                    for (let row = 0; row < side; row++) {
+                        const line = (py + row) * width + px;
+                        for (let at = line + shape[row][0], end = line + shape[row][1]; at < end; at++) pixels[at] = tint;
+                    }
+                }
             }
             context.putImageData(image, 0, 0);
         },
@@ -1080,7 +1111,10 @@ const map = {
         if (n === 0) return;
         answer.repositories.forEach((one) => (known(one.source, one.repository).documents ??= one.count));
         this.sort();
-        if (!this.painter) this.painter = glPainter($("points")) || pixelPainter($("points"));
+        if (!this.painter) {
+            this.painter = glPainter($("points")) || pixelPainter($("points"));
+            this.size();
+        }
         this.painter.load(records);
         this.peaks = this.findPeaks();
         this.legend();
@@ -1176,7 +1210,7 @@ const map = {
     },
 
     size() {
-        const canvas = $("points"), ratio = Math.min(2, devicePixelRatio || 1), { width, height } = canvas.getBoundingClientRect();
+        const canvas = $("points"), ratio = Math.min(this.painter?.ratio || 2, devicePixelRatio || 1), { width, height } = canvas.getBoundingClientRect();
         if (width === 0) return;
         this.ratio = ratio;
         this.width = width;
