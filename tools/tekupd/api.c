@@ -71,6 +71,8 @@ const struct http_route api_routes[] = {
           api_webhook_github),
     ROUTE("POST", "/api/search", HTTP_JSON, SEARCHERS, api_old_search),
     ROUTE("GET", "/api/sync-status", 0, CLERKS, api_old_sync_status),
+    ROUTE("GET", "/v1/map", 0, CLERKS, api_map),
+    ROUTE("GET", "/v1/map/point", 0, CLERKS, api_map_point),
     ROUTE("GET", "/v1/index", 0, CLERKS, api_index_figures),
     ROUTE("GET", "/v1/index/recall", 0, CLERKS, api_index_recall),
     ROUTE("GET", "/v1/index/speed", 0, CLERKS, api_index_speed),

@@ -96,6 +96,10 @@ void api_page_html(struct daemon *daemon, struct http_request *request);
 void api_page_css(struct daemon *daemon, struct http_request *request);
 void api_page_js(struct daemon *daemon, struct http_request *request);
 
+/* api_map.c; on the clerks */
+void api_map(struct daemon *daemon, struct http_request *request);
+void api_map_point(struct daemon *daemon, struct http_request *request);
+
 /* api_figures.c; on the clerks, but that the second one does not wait */
 void api_index_figures(struct daemon *daemon, struct http_request *request);
 void api_index_recall(struct daemon *daemon, struct http_request *request);

@@ -10,6 +10,7 @@
 #include "tools/tekupd/guard.h"
 #include "tools/tekupd/index_session.h"
 #include "tools/tekupd/keeper.h"
+#include "tools/tekupd/mapper.h"
 #include "tools/tekupd/model_keeper.h"
 #include "tools/tekupd/models.h"
 #include "tools/tekupd/recall_meter.h"
@@ -128,6 +129,8 @@ static int open_follower(struct daemon *daemon, struct error *err)
     if (daemon->chores == NULL) return -1;
     daemon->recall_meter = recall_meter_create(&daemon->mirror, err);
     if (daemon->recall_meter == NULL) return -1;
+    daemon->mapper = mapper_create(&daemon->mirror, err);
+    if (daemon->mapper == NULL) return -1;
     daemon->speed = speed_create(clock_now());
     if (daemon->speed == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     daemon->pipeline.listener = (struct vault_listener){.settle = settle, .arg = daemon};
@@ -313,6 +316,7 @@ void daemon_stop(struct daemon *daemon)
     systemd_notify("STOPPING=1\nSTATUS=Finishing what is under way");
     chores_stop(daemon->chores);
     recall_meter_stop(daemon->recall_meter);
+    mapper_stop(daemon->mapper);
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     model_keeper_stop(atomic_load(&daemon->model_keeper));
@@ -330,6 +334,7 @@ void daemon_stop(struct daemon *daemon)
     workers_free(daemon->askers);
     workers_free(daemon->clerks);
     recall_meter_free(daemon->recall_meter);
+    mapper_free(daemon->mapper);
     /* Writes that wait for the index are answered, too. */
     follower_stop(daemon->follower);
     if (daemon->http != NULL) http_server_drain(daemon->http, FLUSH_MS);

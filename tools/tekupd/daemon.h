@@ -31,6 +31,7 @@ struct chores;
 struct follower;
 struct guard;
 struct keeper;
+struct mapper;
 struct model_keeper;
 struct models;
 struct passthrough;
@@ -47,11 +48,12 @@ struct daemon {
     struct http_client *outgoing; /* calls to other services */
     struct models *models;        /* that turn texts into embeddings */
     struct mirror mirror;
-    /* NULL with search.backend = postgres, these four. */
+    /* NULL with search.backend = postgres, these five. */
     struct follower *follower; /* of the mirror */
     struct chores *chores;
     struct speed *speed; /* of the searches in the mirror */
     struct recall_meter *recall_meter;
+    struct mapper *mapper;
     struct pipeline pipeline;
     struct workers *searchers; /* work in memory */
     struct workers *askers;    /* queries that wait for their embeddings from a server */
