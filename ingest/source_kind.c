@@ -6,8 +6,13 @@
 
 #include <string.h>
 
-static const struct source_kind *const kinds[] = {&source_local, &source_github, &source_notion,
-                                                  &source_gdrive};
+static const struct source_kind *const kinds[SOURCE_KINDS] = {&source_local, &source_github,
+                                                              &source_notion, &source_gdrive};
+
+const struct source_kind *source_kind_at(size_t number)
+{
+    return kinds[number];
+}
 
 const struct source_kind *source_kind_find(const char *name)
 {

@@ -116,4 +116,8 @@ extern const struct source_kind source_gdrive;
 /* NULL for a name that is none. */
 const struct source_kind *source_kind_find(const char *name);
 
+/* All of them, by number. */
+enum { SOURCE_KINDS = 4 };
+const struct source_kind *source_kind_at(size_t number);
+
 #endif

@@ -111,6 +111,7 @@ struct syncer *syncer_create(struct pipeline *pipeline, int places, struct error
     sem_init(&syncer->permits, 0, SYNC_WRITERS);
     syncer->pipeline = pipeline;
     syncer->places = places;
+    sync_totals_init(syncer->totals);
     syncer->claims = claims_create(pipeline->pool, stop_running, syncer, err);
     if (syncer->claims == NULL) {
         syncer_free(syncer);
@@ -290,6 +291,22 @@ void progress_free_row(struct sync_progress *progress)
     free(progress->source);
     free(progress->repository);
     *progress = (struct sync_progress){0};
+}
+
+void syncer_count(struct syncer *syncer, size_t *queued, size_t *running)
+{
+    *queued = *running = 0;
+    pthread_mutex_lock(&syncer->lock);
+    for (const struct job *job = syncer->jobs; job != NULL; job = job->next) {
+        *queued += job->state == JOB_QUEUED;
+        *running += job->state == JOB_RUNNING;
+    }
+    pthread_mutex_unlock(&syncer->lock);
+}
+
+const struct sync_totals *syncer_totals(const struct syncer *syncer)
+{
+    return syncer->totals;
 }
 
 int syncer_progress(struct syncer *syncer, struct sync_progress **rows, size_t *count,

@@ -17,6 +17,7 @@
 #include "ingest/pipeline.h"
 #include "ingest/source_kind.h"
 #include "ingest/sync_run.h"
+#include "ingest/sync_totals.h"
 
 #include <stdbool.h>
 
@@ -64,6 +65,12 @@ void syncer_release(struct syncer *syncer, struct job *job); /* NULL is allowed 
 
 /* Whether this daemon starts the syncs of the schedule. */
 bool syncer_leads(struct syncer *syncer);
+
+/* How many are queued and running in this daemon. */
+void syncer_count(struct syncer *syncer, size_t *queued, size_t *running);
+
+/* What became of the syncs of this daemon, one for each kind of source; as old as the syncer. */
+const struct sync_totals *syncer_totals(const struct syncer *syncer);
 
 struct sync_progress {
     char *source, *repository;

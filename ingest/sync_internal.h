@@ -15,6 +15,7 @@
 #define INGEST_SYNC_INTERNAL_H
 
 #include "ingest/sync.h"
+#include "ingest/sync_totals.h"
 #include "storage/claims.h"
 
 #include <pthread.h>
@@ -55,6 +56,8 @@ struct syncer {
     int places;             /* how many may run at a time, not counting those that rest */
     int placed, running;
     int resuming; /* threads that wait for a place to go on */
+
+    struct sync_totals totals[SOURCE_KINDS];
 
     pthread_mutex_t telling; /* held while figures are written; taken before `lock` */
 

@@ -174,6 +174,7 @@ static void settle(struct syncer *syncer, struct job *job, const struct sync_fig
     else if (stopped && lost)
         error_set(err, ERR_CANCELLED, NULL,
                   "interrupted: the connection that keeps other daemons away was lost");
+    sync_totals_add(syncer->totals, job->source, figures, progress.elapsed_s, cancelled, err);
     char *text = sync_progress_json(&progress);
     if (err->code == ERR_NONE)
         write_status(syncer, job, text, "success", NULL);

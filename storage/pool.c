@@ -34,6 +34,7 @@ struct pool {
     int size;
     int leased, waiting;
     unsigned long long leases, opened, failures;
+    struct histogram waits;
     struct slot slots[POOL_MAX];
     struct cuid_generator cuids;
 };
@@ -237,7 +238,7 @@ static void give_slot(struct pool *pool, struct slot *slot, PGconn *conn)
     pthread_mutex_unlock(&pool->lock);
 }
 
-PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
+static PGconn *lease(struct pool *pool, int wait_ms, struct error *err)
 {
     struct slot *slot = take_slot(pool, wait_ms);
     if (slot == NULL) {
@@ -259,6 +260,17 @@ PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
     PQfinish(conn);
     if (fresh == NULL) give_slot(pool, slot, NULL);
     return fresh;
+}
+
+PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
+{
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    PGconn *conn = lease(pool, wait_ms, err);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    histogram_observe(&pool->waits, (double)(after.tv_sec - before.tv_sec) +
+                                        (double)(after.tv_nsec - before.tv_nsec) / 1e9);
+    return conn;
 }
 
 PGconn *pool_connect(struct pool *pool, struct error *err)
@@ -322,6 +334,7 @@ struct pool *pool_create(const char *conninfo, int size, struct error *err)
     }
     pool->options = options;
     pool->size = size;
+    histogram_init(&pool->waits, &histogram_calls);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -361,6 +374,11 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
     for (int i = 0; i < pool->size; i++)
         if (pool->slots[i].conn != NULL) stats->open++;
     pthread_mutex_unlock(&pool->lock);
+}
+
+const struct histogram *pool_waits(const struct pool *pool)
+{
+    return &pool->waits;
 }
 
 void pool_cuid(struct pool *pool, char out[CUID_SIZE])

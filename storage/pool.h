@@ -10,6 +10,7 @@
 #define STORAGE_POOL_H
 
 #include "storage/base/error.h"
+#include "storage/base/histogram.h"
 
 #include <libpq-fe.h>
 #include <stdbool.h>
@@ -43,6 +44,9 @@ struct pool_stats {
     unsigned long long leases, opened, failures;
 };
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
+
+/* How long leases took, with opening a connection and with those in vain. As old as the pool. */
+const struct histogram *pool_waits(const struct pool *pool);
 
 /* Turns a failed result or connection into an error: ERR_UNAVAILABLE when the connection is lost,
  * the server is shutting down, starting, full or a standby, or a time limit was reached (SQLSTATE

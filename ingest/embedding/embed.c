@@ -1,6 +1,7 @@
 /* embed.c: the provider that the daemon was told to use. */
 #include "ingest/embedding/embed.h"
 
+#include "ingest/clock.h"
 #include "ingest/embedding/embed_provider.h"
 #include "ingest/embedding/openai.h"
 
@@ -13,6 +14,7 @@ struct embedder {
     void *state;
     char *model;
     size_t batch, batch_bytes;
+    struct embed_figures documents, queries;
 };
 
 /* Takes over the state, also when it fails. */
@@ -25,6 +27,8 @@ static struct embedder *make(const struct embed_provider *provider, void *state,
         embedder->state = state;
         embedder->batch = 1;
         embedder->batch_bytes = SIZE_MAX;
+        histogram_init(&embedder->documents.seconds, &histogram_calls);
+        histogram_init(&embedder->queries.seconds, &histogram_calls);
         return embedder;
     }
     free(embedder);
@@ -99,7 +103,20 @@ bool embedder_asks(const struct embedder *embedder)
 int embed_perform(struct embedder *embedder, const struct embed_call *call, struct error *err)
 {
     if (call->refused != NULL) memset(call->refused, 0, call->count * sizeof(*call->refused));
-    return embedder->provider->embed(embedder->state, call, err);
+    struct embed_figures *figures = call->is_query ? &embedder->queries : &embedder->documents;
+    const double began = clock_now();
+    const int rc = embedder->provider->embed(embedder->state, call, err);
+    histogram_observe(&figures->seconds, clock_now() - began);
+    if (rc == 0)
+        atomic_fetch_add_explicit(&figures->texts, call->count, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&figures->failures, 1, memory_order_relaxed);
+    return rc;
+}
+
+const struct embed_figures *embedder_figures(const struct embedder *embedder, bool of_queries)
+{
+    return of_queries ? &embedder->queries : &embedder->documents;
 }
 
 int embed_texts(struct embedder *embedder, const struct embed_text *texts, size_t count, float *out,

@@ -9,6 +9,7 @@
 #define INGEST_EMBED_H
 
 #include "storage/base/error.h"
+#include "storage/base/histogram.h"
 #include "storage/vault.h"
 
 #include <stdatomic.h>
@@ -63,6 +64,13 @@ struct embed_call {
  * can be waited for, or refuses us altogether), ERR_INVALID, ERR_CANCELLED. A text without a single
  * word or character to hash still gets a vector (of its bytes): never a zero vector. */
 int embed_perform(struct embedder *embedder, const struct embed_call *call, struct error *err);
+
+/* What became of the calls so far; from any thread. */
+struct embed_figures {
+    struct histogram seconds; /* of the calls, those included that failed */
+    _Atomic uint64_t texts, failures;
+};
+const struct embed_figures *embedder_figures(const struct embedder *embedder, bool of_queries);
 
 /* The same for texts alone. */
 int embed_texts(struct embedder *embedder, const struct embed_text *texts, size_t count, float *out,

@@ -255,6 +255,7 @@ struct passthrough {
 
     _Atomic int figure_clients, figure_connections;
     _Atomic uint64_t figure_refused;
+    struct histogram waits; /* of the leases */
 
     struct canceler *canceler;
     struct answers *answers;

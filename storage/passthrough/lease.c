@@ -68,10 +68,13 @@ void lease_give(struct backend *backend, struct client *client, bool go_on)
     client->preparing = NULL;
     client->backend = backend;
     client->unnamed_here = false;
+    double waited = 0;
     if (client->order != 0) {
-        COUNT(client->role, wait_us, (uint64_t)((hub_now() - client->waits_since) * 1e6));
+        waited = hub_now() - client->waits_since;
+        COUNT(client->role, wait_us, (uint64_t)(waited * 1e6));
         client->order = 0;
     }
+    histogram_observe(&client->hub->waits, waited);
     backend_set(backend, BACKEND_LEASED);
     backend->client = client;
     backend->look = 0;

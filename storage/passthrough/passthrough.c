@@ -320,6 +320,7 @@ struct passthrough *passthrough_create(const struct passthrough_options *options
         return NULL;
     }
     hub->options = *options;
+    histogram_init(&hub->waits, &histogram_calls);
     hub->awake = true;
     hub->next_order = 1;
     hub->next_id = 1;
@@ -413,6 +414,11 @@ static void read_role(struct role *role, struct passthrough_role_figures *figure
         figures->pins[i] = atomic_load(&from->pins[i]);
         figures->pinned_total[i] = atomic_load(&from->pinned_total[i]);
     }
+}
+
+const struct histogram *passthrough_waits(const struct passthrough *hub)
+{
+    return &hub->waits;
 }
 
 void passthrough_get_figures(struct passthrough *hub, struct passthrough_figures *figures)

@@ -12,6 +12,7 @@
 #define STORAGE_PASSTHROUGH_PASSTHROUGH_H
 
 #include "storage/base/error.h"
+#include "storage/base/histogram.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -137,5 +138,8 @@ struct passthrough_figures {
 };
 
 void passthrough_get_figures(struct passthrough *passthrough, struct passthrough_figures *figures);
+
+/* How long clients waited for their leases, in all roles. As old as the pass-through. */
+const struct histogram *passthrough_waits(const struct passthrough *passthrough);
 
 #endif

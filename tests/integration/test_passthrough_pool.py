@@ -361,5 +361,5 @@ def test_metrics(daemon, wires):
                for line in lines)
     assert "tekupdb_passthrough_server_connection_limit 3" in lines
     for line in lines:
-        assert line.startswith(("# HELP tekupdb_", "# TYPE tekupdb_", "tekupdb_")), line
+        assert line.startswith(("# HELP ", "# TYPE ", "tekupdb_", "process_")), line
     assert b"tekup_billy" in daemon.tekup("status").stdout

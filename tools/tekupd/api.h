@@ -75,7 +75,7 @@ void api_webhook_github(struct daemon *daemon, struct http_request *request);
 /* api_events.c; on the loops, since it waits for nothing */
 void api_events(struct daemon *daemon, struct http_request *request);
 
-/* api_metrics.c; on the loops, since it waits for nothing */
+/* api_metrics.c; on the searchers: it waits for nothing, and walks through the index */
 void api_metrics(struct daemon *daemon, struct http_request *request);
 
 /* api_status.c; the first two on the loops, since they wait for nothing */

@@ -1,92 +1,343 @@
-/* api_metrics.c: GET /metrics, the pass-through's figures in the text form of Prometheus. */
+/* api_metrics.c: GET /metrics, the daemon's figures in the text form of Prometheus. */
 #include "tools/tekupd/api.h"
 
 #include "storage/passthrough/passthrough.h"
+#include "tools/tekupd/follower.h"
+#include "tools/tekupd/http_error.h"
+#include "tools/tekupd/metrics_passthrough.h"
+#include "tools/tekupd/model_keeper.h"
+#include "tools/tekupd/models.h"
+#include "tools/tekupd/prometheus.h"
 
-#include <inttypes.h>
-#include <stddef.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
-/* One figure of every role. */
-struct metric {
+typedef const struct prometheus_label labels[];
+
+/* ---- The process, as Prometheus's own clients name it ---------------------------------------- */
+
+static double seconds_of(const struct timeval *time)
+{
+    return (double)time->tv_sec + (double)time->tv_usec / 1e6;
+}
+
+static long resident_pages(void)
+{
+    long size, resident = 0;
+    FILE *stream = fopen("/proc/self/statm", "re");
+    if (stream == NULL) return 0;
+    if (fscanf(stream, "%ld %ld", &size, &resident) != 2) resident = 0;
+    fclose(stream);
+    return resident;
+}
+
+static long open_descriptors(void)
+{
+    long count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL) return 0;
+    while (readdir(directory) != NULL) count++;
+    closedir(directory);
+    return count - 3; /* ".", ".." and the directory's own */
+}
+
+static double started_at(const struct daemon *daemon)
+{
+    struct timespec now, up;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_MONOTONIC, &up);
+    return (double)(now.tv_sec - (up.tv_sec - daemon->began.tv_sec)) +
+           (double)(now.tv_nsec - up.tv_nsec + daemon->began.tv_nsec) / 1e9;
+}
+
+static void put_process(struct daemon *daemon, struct buffer *out)
+{
+    struct rusage usage;
+    struct rlimit limit;
+    prometheus_family(out, "tekupdb_build_info", "gauge", "1, with the version of tekupd");
+    prometheus_count(out, "tekupdb_build_info", (labels){{"version", TEKUP_VERSION}, {NULL, NULL}},
+                     1);
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        prometheus_family(out, "process_cpu_seconds_total", "counter",
+                          "Time of processors that was used");
+        prometheus_number(out, "process_cpu_seconds_total", NULL,
+                          seconds_of(&usage.ru_utime) + seconds_of(&usage.ru_stime));
+    }
+    prometheus_gauge(out, "process_resident_memory_bytes", "Memory that is in use",
+                     (double)resident_pages() * (double)sysconf(_SC_PAGESIZE));
+    prometheus_gauge(out, "process_open_fds", "Descriptors that are open",
+                     (double)open_descriptors());
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        prometheus_gauge(out, "process_max_fds", "Descriptors that may be open",
+                         (double)limit.rlim_cur);
+    prometheus_gauge(out, "process_start_time_seconds", "When it was started, since 1970",
+                     started_at(daemon));
+}
+
+static void put_standing(struct daemon *daemon, struct buffer *out)
+{
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    bool loading;
+    char reason[600];
+    prometheus_gauge(out, "tekupdb_ready", "Whether searches and writes are taken (GET /readyz)",
+                     daemon_is_ready(daemon, &loading, reason, sizeof(reason)));
+    prometheus_gauge(out, "tekupdb_database_connected", "Whether PostgreSQL answers",
+                     health_get(&daemon->health).connected);
+    prometheus_gauge(out, "tekupdb_leader",
+                     "Whether this daemon starts the scheduled syncs of its database",
+                     syncer != NULL && syncer_leads(syncer));
+    prometheus_gauge(out, "tekupdb_events_clients", "Clients of GET /v1/events",
+                     (double)events_count(daemon->events));
+}
+
+static void put_answers(struct daemon *daemon, struct buffer *out)
+{
+    static const char name[] = "tekupdb_http_responses_total";
+    char status[8];
+    prometheus_family(out, name, "counter", "Answers to HTTP requests, by their status");
+    for (int i = 100; i < HTTP_STATUSES; i++) {
+        const uint64_t count = atomic_load(&daemon->answered.answers[i]);
+        snprintf(status, sizeof(status), "%d", i);
+        if (count > 0)
+            prometheus_count(out, name, (labels){{"status", status}, {NULL, NULL}}, count);
+    }
+}
+
+/* ---- Searches and the index ------------------------------------------------------------------ */
+
+static void put_searches(struct daemon *daemon, struct buffer *out)
+{
+    static const enum error_code codes[] = {ERR_INVALID, ERR_UNAVAILABLE, ERR_INTERNAL};
+    const struct search_figures *figures = &daemon->searched;
+    uint64_t failed[sizeof(codes) / sizeof(*codes)] = {0};
+    prometheus_family(out, "tekupdb_search_seconds", "histogram",
+                      "Searches that succeeded, from the request to its answer, by their mode");
+    for (size_t i = 0; i < SEARCH_MODES; i++)
+        prometheus_histogram(out, "tekupdb_search_seconds",
+                             (labels){{"mode", search_mode_names[i]}, {NULL, NULL}},
+                             &figures->seconds[i]);
+    /* Several reasons are one to those who get the answer. */
+    for (size_t why = 1; why < ERROR_CODES; why++) {
+        const int status = http_status_of((enum error_code)why);
+        for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+            if (http_status_of(codes[i]) == status) failed[i] += atomic_load(&figures->failed[why]);
+    }
+    prometheus_family(out, "tekupdb_searches_failed_total", "counter",
+                      "Searches that failed, by the code of their error");
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+        prometheus_count(out, "tekupdb_searches_failed_total",
+                         (labels){{"code", http_code(http_status_of(codes[i]))}, {NULL, NULL}},
+                         failed[i]);
+}
+
+static void put_follower(struct daemon *daemon, struct buffer *out)
+{
+    struct follower_report report;
+    follower_get(daemon->follower, &report);
+    prometheus_family(out, "tekupdb_follower_state", "gauge",
+                      "1 for the state in which the following of the database is");
+    for (int state = FOLLOWER_WAITING; state <= FOLLOWER_AWAY; state++)
+        prometheus_count(
+            out, "tekupdb_follower_state",
+            (labels){{"state", follower_state_name((enum follower_state)state)}, {NULL, NULL}},
+            (enum follower_state)state == report.state);
+    prometheus_counter(out, "tekupdb_follower_applied_total",
+                       "Changes of the vault that the index has followed", report.applied);
+}
+
+static void put_snapshots(struct daemon *daemon, struct buffer *out)
+{
+    struct saver_report report;
+    follower_get_snapshots(daemon->follower, &report);
+    if (report.saved_at > 0) {
+        prometheus_gauge(out, "tekupdb_snapshot_saved_timestamp_seconds",
+                         "When the last snapshot was written, since 1970", report.saved_at);
+        prometheus_gauge(out, "tekupdb_snapshot_seconds", "How long that took", report.took_s);
+    }
+    prometheus_gauge(out, "tekupdb_snapshot_changes",
+                     "Changes of the index that are in no snapshot yet", (double)report.touched);
+    prometheus_gauge(out, "tekupdb_snapshot_failed", "Whether the last try to write one failed",
+                     report.error[0] != '\0');
+}
+
+static void put_index(struct daemon *daemon, struct buffer *out)
+{
+    struct replica_stats stats = {.index.kernel = ""};
+    if (daemon->follower == NULL) return;
+    struct replica *replica = mirror_use(&daemon->mirror);
+    if (replica != NULL) replica_get_stats(replica, &stats);
+    replica_release(replica);
+    prometheus_gauge(out, "tekupdb_index_vectors", "Vectors in the index",
+                     (double)stats.index.count);
+    prometheus_gauge(out, "tekupdb_index_documents", "Documents that they are of",
+                     (double)stats.catalog.documents);
+    prometheus_gauge(out, "tekupdb_index_bytes", "Memory of the index and its names of documents",
+                     (double)(stats.index.bytes + stats.catalog.bytes));
+    put_follower(daemon, out);
+    put_snapshots(daemon, out);
+}
+
+/* ---- Embeddings ------------------------------------------------------------------------------ */
+
+enum { EMBED_SECONDS, EMBED_TEXTS, EMBED_FAILURES, EMBED_FAMILIES };
+static const struct {
     const char *name, *type, *help;
-    size_t offset; /* in struct passthrough_role_figures */
-    double unit;   /* what a count is multiplied with; 0 for an int that is a gauge */
+} embed_families[EMBED_FAMILIES] = {
+    {"tekupdb_embedding_seconds", "histogram", "Calls for embeddings, each of one or more texts"},
+    {"tekupdb_embedding_texts_total", "counter", "Texts that were embedded"},
+    {"tekupdb_embedding_failures_total", "counter", "Calls for embeddings that failed"},
 };
 
-#define GAUGE(name, member, help)                                                                  \
-    {                                                                                              \
-        name, "gauge", help, offsetof(struct passthrough_role_figures, member), 0                  \
-    }
-#define COUNTER(name, member, unit, help)                                                          \
-    {                                                                                              \
-        name, "counter", help, offsetof(struct passthrough_role_figures, member), unit             \
-    }
-
-static const struct metric metrics[] = {
-    GAUGE("clients", clients, "Clients that are logged in"),
-    GAUGE("server_connections", connections, "Connections to PostgreSQL, open or being opened"),
-    GAUGE("server_connections_leased", leased, "Connections that a client has"),
-    GAUGE("clients_waiting", waiting, "Clients that wait for a connection"),
-    GAUGE("clients_pinned", pinned, "Clients that keep their connection between transactions"),
-    COUNTER("leases_total", leases, 1, "Connections given to a client"),
-    COUNTER("transactions_total", transactions, 1, "Transactions that came to an end"),
-    COUNTER("waits_total", waits, 1, "Leases that had to be waited for"),
-    COUNTER("wait_seconds_total", wait_us, 1e-6, "How long was waited for leases"),
-    COUNTER("wait_timeouts_total", timeouts, 1, "Clients that waited for a connection in vain"),
-    COUNTER("server_connections_opened_total", opened, 1, "Connections opened to PostgreSQL"),
-    COUNTER("server_connections_lost_total", lost, 1, "Connections lost while a client had them"),
-    COUNTER("received_bytes_total", received, 1, "Bytes from clients"),
-    COUNTER("sent_bytes_total", sent, 1, "Bytes to clients"),
-};
-
-#define PREFIX "tekupdb_passthrough_"
-
-static void put_head(struct buffer *out, const char *name, const char *type, const char *help)
+static void put_embedder(struct buffer *out, int family, const struct embedder *embedder,
+                         bool of_queries)
 {
-    buffer_format(out, "# HELP " PREFIX "%s %s.\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
-}
-
-static void put_value(struct buffer *out, const struct metric *metric,
-                      const struct passthrough_role_figures *role)
-{
-    const char *at = (const char *)role + metric->offset;
-    buffer_format(out, PREFIX "%s{role=\"%s\"} ", metric->name, role->name);
-    if (metric->unit == 0)
-        buffer_format(out, "%d\n", *(const int *)at);
-    else if (metric->unit == 1)
-        buffer_format(out, "%" PRIu64 "\n", *(const uint64_t *)at);
+    const struct embed_figures *figures = embedder_figures(embedder, of_queries);
+    const char *name = embed_families[family].name;
+    labels of = {{"provider", embedder_provider(embedder)},
+                 {"model", embedder_model(embedder)},
+                 {"kind", of_queries ? "query" : "document"},
+                 {NULL, NULL}};
+    if (family == EMBED_SECONDS)
+        prometheus_histogram(out, name, of, &figures->seconds);
     else
-        buffer_format(out, "%.6f\n", (double)*(const uint64_t *)at * metric->unit);
+        prometheus_count(out, name, of,
+                         atomic_load(family == EMBED_TEXTS ? &figures->texts : &figures->failures));
 }
 
-static void put_pins(struct buffer *out, const struct passthrough_figures *figures)
+static void put_embeddings(struct daemon *daemon, struct buffer *out)
 {
-    put_head(out, "pins", "gauge", "Clients that keep their connection, by the reason");
-    for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) {
-        for (int pin = 0; pin < PINS; pin++)
-            buffer_format(out, PREFIX "pins{role=\"%s\",reason=\"%s\"} %d\n",
-                          figures->roles[i].name, passthrough_pin_names[pin],
-                          figures->roles[i].pins[pin]);
+    struct embedder *known[MODELS_MOST];
+    const size_t count = models_known(daemon->models, known);
+    for (int family = 0; family < EMBED_FAMILIES; family++) {
+        prometheus_family(out, embed_families[family].name, embed_families[family].type,
+                          embed_families[family].help);
+        for (size_t i = 0; i < count; i++) {
+            put_embedder(out, family, known[i], true);
+            put_embedder(out, family, known[i], false);
+        }
     }
-    put_head(out, "pins_total", "counter", "Times that a client was pinned, by the reason");
-    for (size_t i = 0; i < PASSTHROUGH_ROLES; i++) {
-        for (int pin = 0; pin < PINS; pin++)
-            buffer_format(out, PREFIX "pins_total{role=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-                          figures->roles[i].name, passthrough_pin_names[pin],
-                          figures->roles[i].pinned_total[pin]);
+    prometheus_family(out, "tekupdb_model_info", "gauge",
+                      "1, with the model that the vault serves");
+    prometheus_count(out, "tekupdb_model_info",
+                     (labels){{"model", models_serving(daemon->models)}, {NULL, NULL}}, 1);
+}
+
+static void put_model_change(struct daemon *daemon, struct buffer *out)
+{
+    struct model_state state = {0};
+    struct model_keeper *keeper = atomic_load(&daemon->model_keeper);
+    if (keeper == NULL) return;
+    model_keeper_get(keeper, &state);
+    prometheus_gauge(out, "tekupdb_model_change_wanted",
+                     "Whether another embedding model is configured than the vault serves",
+                     state.wanted[0] != '\0' ||
+                         strcmp(state.serving, models_wanted(daemon->models)) != 0);
+    prometheus_gauge(out, "tekupdb_model_change_done",
+                     "Embeddings that were made by the new model so far", (double)state.done);
+    prometheus_gauge(out, "tekupdb_model_change_embeddings", "Embeddings that there are to be made",
+                     (double)state.total);
+    prometheus_gauge(out, "tekupdb_model_change_refused",
+                     "Embeddings whose text the new model does not take", (double)state.refused);
+    prometheus_gauge(out, "tekupdb_model_change_failing", "Whether the change does not get on",
+                     state.error[0] != '\0');
+}
+
+/* ---- Syncs ----------------------------------------------------------------------------------- */
+
+static void put_sync_results(struct buffer *out, const struct sync_totals *totals)
+{
+    static const char name[] = "tekupdb_syncs_ended_total";
+    prometheus_family(out, name, "counter", "Syncs that have ended in this daemon, by how");
+    for (size_t i = 0; i < SOURCE_KINDS; i++) {
+        for (int result = 0; result < SYNC_RESULTS; result++)
+            prometheus_count(out, name,
+                             (labels){{"source", source_kind_at(i)->name},
+                                      {"result", sync_result_names[result]},
+                                      {NULL, NULL}},
+                             atomic_load(&totals[i].results[result]));
     }
 }
 
-static void put_whole(struct buffer *out, const struct passthrough_figures *figures)
+struct sync_outcome {
+    const char *name;
+    size_t offset; /* in struct sync_totals */
+};
+
+static void put_sync_outcomes(struct buffer *out, const char *name, const char *help,
+                              const struct sync_totals *totals,
+                              const struct sync_outcome outcomes[3])
 {
-    put_head(out, "client_limit", "gauge", "Clients that there may be");
-    buffer_format(out, PREFIX "client_limit %d\n", figures->client_limit);
-    put_head(out, "client_connections", "gauge", "Clients, logged in or not");
-    buffer_format(out, PREFIX "client_connections %d\n", figures->clients);
-    put_head(out, "server_connection_limit", "gauge", "Connections to PostgreSQL that may be open");
-    buffer_format(out, PREFIX "server_connection_limit %d\n", figures->connection_limit);
-    put_head(out, "refused_total", "counter", "Clients that were turned away");
-    buffer_format(out, PREFIX "refused_total %" PRIu64 "\n", figures->refused);
+    prometheus_family(out, name, "counter", help);
+    for (size_t i = 0; i < SOURCE_KINDS; i++) {
+        for (size_t o = 0; o < 3; o++) {
+            const char *at = (const char *)&totals[i] + outcomes[o].offset;
+            prometheus_count(out, name,
+                             (labels){{"source", source_kind_at(i)->name},
+                                      {"outcome", outcomes[o].name},
+                                      {NULL, NULL}},
+                             atomic_load((const _Atomic uint64_t *)(const void *)at));
+        }
+    }
+}
+
+static void put_syncs(struct daemon *daemon, struct buffer *out)
+{
+    static const struct sync_outcome documents[] = {
+        {"written", offsetof(struct sync_totals, written)},
+        {"deleted", offsetof(struct sync_totals, deleted)},
+        {"failed", offsetof(struct sync_totals, failed)}};
+    static const struct sync_outcome passages[] = {
+        {"embedded", offsetof(struct sync_totals, embedded)},
+        {"reused", offsetof(struct sync_totals, reused)},
+        {"rejected", offsetof(struct sync_totals, rejected)}};
+    struct syncer *syncer = atomic_load(&daemon->syncer);
+    size_t queued, running;
+    if (syncer == NULL) return;
+    const struct sync_totals *totals = syncer_totals(syncer);
+    syncer_count(syncer, &queued, &running);
+    prometheus_family(out, "tekupdb_syncs", "gauge", "Syncs that are queued or run in this daemon");
+    prometheus_count(out, "tekupdb_syncs", (labels){{"state", "queued"}, {NULL, NULL}}, queued);
+    prometheus_count(out, "tekupdb_syncs", (labels){{"state", "running"}, {NULL, NULL}}, running);
+    prometheus_family(out, "tekupdb_sync_seconds", "histogram",
+                      "Syncs that have ended, from their beginning to their end");
+    for (size_t i = 0; i < SOURCE_KINDS; i++)
+        prometheus_histogram(out, "tekupdb_sync_seconds",
+                             (labels){{"source", source_kind_at(i)->name}, {NULL, NULL}},
+                             &totals[i].seconds);
+    put_sync_results(out, totals);
+    put_sync_outcomes(out, "tekupdb_sync_documents_total", "Documents of syncs that have ended",
+                      totals, documents);
+    put_sync_outcomes(out, "tekupdb_sync_passages_total", "Passages of syncs that have ended",
+                      totals, passages);
+}
+
+/* ---- Connections to PostgreSQL --------------------------------------------------------------- */
+
+static void put_pool(struct daemon *daemon, struct buffer *out)
+{
+    static const char waits[] = "tekupdb_pool_wait_seconds";
+    static labels own = {{"pool", "daemon"}, {NULL, NULL}};
+    static labels services = {{"pool", "passthrough"}, {NULL, NULL}};
+    struct pool_stats stats;
+    pool_get_stats(daemon->pool, &stats);
+    prometheus_family(out, waits, "histogram",
+                      "How long a connection to PostgreSQL was waited for, by the pool");
+    prometheus_histogram(out, waits, own, pool_waits(daemon->pool));
+    if (daemon->passthrough != NULL)
+        prometheus_histogram(out, waits, services, passthrough_waits(daemon->passthrough));
+    prometheus_gauge(out, "tekupdb_pool_size", "Connections that the daemon's own work may have",
+                     stats.size);
+    prometheus_gauge(out, "tekupdb_pool_open", "Of them, those that are open", stats.open);
+    prometheus_gauge(out, "tekupdb_pool_leased", "Of them, those that are in use", stats.leased);
+    prometheus_gauge(out, "tekupdb_pool_waiting", "Threads that wait for one", stats.waiting);
+    prometheus_counter(out, "tekupdb_pool_opened_total", "Connections that were opened",
+                       stats.opened);
+    prometheus_counter(out, "tekupdb_pool_failures_total", "Connections that could not be opened",
+                       stats.failures);
 }
 
 void api_metrics(struct daemon *daemon, struct http_request *request)
@@ -97,16 +348,15 @@ void api_metrics(struct daemon *daemon, struct http_request *request)
         api_fail(daemon, request, &err);
         return;
     }
-    if (daemon->passthrough != NULL) {
-        struct passthrough_figures figures;
-        passthrough_get_figures(daemon->passthrough, &figures);
-        put_whole(&body, &figures);
-        for (size_t i = 0; i < sizeof(metrics) / sizeof(*metrics); i++) {
-            put_head(&body, metrics[i].name, metrics[i].type, metrics[i].help);
-            for (size_t role = 0; role < PASSTHROUGH_ROLES; role++)
-                put_value(&body, &metrics[i], &figures.roles[role]);
-        }
-        put_pins(&body, &figures);
-    }
+    put_process(daemon, &body);
+    put_standing(daemon, &body);
+    put_answers(daemon, &body);
+    put_searches(daemon, &body);
+    put_index(daemon, &body);
+    put_embeddings(daemon, &body);
+    put_model_change(daemon, &body);
+    put_syncs(daemon, &body);
+    put_pool(daemon, &body);
+    if (daemon->passthrough != NULL) metrics_put_passthrough(&body, daemon->passthrough);
     http_respond_metrics(request, &body);
 }

@@ -176,10 +176,25 @@ static void answer_failed(struct job *job)
     job_free(job);
 }
 
+/* A search of many counts with its share of the time that all of them took. */
+static void note_time(const struct job *job)
+{
+    struct search_figures *figures = &job->daemon->searched;
+    const double share = http_elapsed_ms(job->request) / 1e3 / (double)job->count;
+    for (size_t i = 0; i < job->count; i++) {
+        const struct search *search = &job->searches[i];
+        if (search->err.code == ERR_NONE)
+            search_figures_add(figures, "vector", share);
+        else
+            search_figures_fail(figures, search->err.code);
+    }
+}
+
 /* The last step. */
 static void answer(struct job *job)
 {
     struct buffer body = {0};
+    note_time(job);
     if (!job->batch && job->searches[0].err.code != ERR_NONE) {
         answer_failed(job);
         return;

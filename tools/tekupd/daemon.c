@@ -187,6 +187,7 @@ static int open_http(struct daemon *daemon, struct error *err)
         .route_count = api_route_count,
         .context = daemon,
         .admit = admit,
+        .tally = &daemon->answered,
     };
     daemon->http = http_server_create(&options, err);
     if (daemon->http == NULL) return -1;
@@ -245,7 +246,7 @@ static int open_passthrough(struct daemon *daemon, struct error *err)
             daemon->sockets.postgresql = -1;
             log_warn("passthrough.off", "hint=%s",
                      log_quote("systemd listens on its socket all the same, for nobody: "
-                               "systemctl disable --now tekupd-postgresql.socket"));
+                               "systemctl mask --now tekupd-postgresql.socket"));
         }
         return 0;
     }
@@ -284,14 +285,14 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
 {
     /* The keeper comes before the calls, which wake it. */
     static int (*const steps[])(struct daemon *, struct error *) = {
-        open_data,     open_guard,   open_database,    open_outgoing, open_pipeline,
-        open_follower, open_workers, open_passthrough, open_keeper,   open_events,
-        open_http};
+        open_data,    open_guard,       open_database, open_outgoing, open_pipeline, open_follower,
+        open_workers, open_passthrough, open_keeper,   open_events,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
     daemon->passthrough_listener.fd = -1;
     health_init(&daemon->health);
+    search_figures_init(&daemon->searched);
     index_door_init(&daemon->index_door);
     mirror_init(&daemon->mirror);
     raise_descriptor_limit();

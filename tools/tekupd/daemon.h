@@ -19,6 +19,7 @@
 #include "tools/tekupd/index_door.h"
 #include "tools/tekupd/listener.h"
 #include "tools/tekupd/mirror.h"
+#include "tools/tekupd/search_figures.h"
 #include "tools/tekupd/systemd.h"
 #include "tools/tekupd/workers.h"
 
@@ -58,6 +59,8 @@ struct daemon {
     struct workers *searchers; /* work in memory */
     struct workers *askers;    /* queries that wait for their embeddings from a server */
     struct workers *clerks;    /* work with PostgreSQL; a stuck database must not stop searches */
+    struct search_figures searched;
+    struct http_tally answered;
     struct listener listener;
     struct http_server *http;
     struct guard *guard; /* of TCP */

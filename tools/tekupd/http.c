@@ -121,6 +121,9 @@ void http_request_done(struct http_request *request)
     struct http_server *server = request->loop->server;
     log_debug("http.request", "method=%s path=%s status=%d ms=%.2f", request->method,
               log_quote(request->path), request->status, http_elapsed_ms(request));
+    struct http_tally *tally = server->options.tally;
+    if (tally != NULL && request->status > 0 && request->status < HTTP_STATUSES)
+        atomic_fetch_add_explicit(&tally->answers[request->status], 1, memory_order_relaxed);
     buffer_free(&request->answer);
     free(request->path);
     free(request->part);

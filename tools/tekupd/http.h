@@ -13,8 +13,10 @@
 #include "storage/base/buffer.h"
 #include "storage/base/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct http_server;
 struct http_request;
@@ -32,6 +34,12 @@ struct http_route {
     const void *arg; /* the handler's own */
 };
 
+/* How many answers there were with each status, those included that no handler gave. */
+enum { HTTP_STATUSES = 600 };
+struct http_tally {
+    _Atomic uint64_t answers[HTTP_STATUSES];
+};
+
 struct http_options {
     int fd;      /* listening, non-blocking; stays the caller's */
     int threads; /* event loops */
@@ -40,9 +48,10 @@ struct http_options {
     const struct http_route *routes;
     size_t route_count;
     void *context; /* for the handlers */
-    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN. Returns NULL to
-     * let it in; else why not, a static string, with 401 or 403 in *status. */
+    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN. Returns NULL
+     * to let it in; else why not, a static string, with 401 or 403 in *status. */
     const char *(*admit)(struct http_request *request, int *status);
+    struct http_tally *tally; /* NULL: nobody wants to know */
 };
 
 /* Starts the loops. The routes and the context must outlive the server. */
@@ -56,10 +65,10 @@ void http_server_set_max_body(struct http_server *server, long max_body);
 bool http_server_is_alive(struct http_server *server);
 
 /*
- * A door is a socket on which strangers come in. The server has HTTP_DOORS of them, closed at first.
- * http_door_open takes over fd, which listens and is non-blocking, also where it fails (memory, or
- * file descriptors ran out). http_door_close ends the listening within moments; connections that
- * came in stay, and are let in or not with each request. Both from any thread.
+ * A door is a socket on which strangers come in. The server has HTTP_DOORS of them, closed at
+ * first. http_door_open takes over fd, which listens and is non-blocking, also where it fails
+ * (memory, or file descriptors ran out). http_door_close ends the listening within moments;
+ * connections that came in stay, and are let in or not with each request. Both from any thread.
  */
 enum { HTTP_DOORS = 2 };
 int http_door_open(struct http_server *server, int door, int fd, struct error *err);

@@ -58,14 +58,17 @@ int http_status_of(enum error_code code)
     return 500;
 }
 
+const char *http_code(int status)
+{
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
+        if (statuses[i].status == status) return statuses[i].code;
+    return "internal";
+}
+
 static void write_error(struct buffer *out, int status, const char *field, const char *message)
 {
-    const char *code = "internal";
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
-        if (statuses[i].status == status) code = statuses[i].code;
-    }
     json_put_open(out, '{');
-    json_field_text(out, "code", code);
+    json_field_text(out, "code", http_code(status));
     json_field_text(out, "message", message);
     json_field_text(out, "field", field != NULL && *field != '\0' ? field : NULL);
     json_put_close(out, '}');

@@ -16,10 +16,14 @@ int http_status_of(enum error_code code);
 /* The words that go with a status, a static string. */
 const char *http_reason(int status);
 
+/* The `code` of an error with this status, a static string. */
+const char *http_code(int status);
+
 /* Appends {"code", "message", "field"}, to be the value of "error". */
 void http_write_error(struct buffer *out, const struct error *err);
 
-/* Whether a path is one of TekupVault's old calls, /api/..., whose errors have a form of their own. */
+/* Whether a path is one of TekupVault's old calls, /api/..., whose errors have a form of their own.
+ */
 bool http_path_is_old(const char *path);
 
 /* Appends the whole body of a refusal: {"error": {...}}, or where it is for an old call
@@ -31,8 +35,8 @@ void http_write_refusal(struct buffer *out, bool old, int status, const char *fi
  * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
  * own, and gives a program no say in it. When the output of a connection ends with such a page,
  * which is appended in one go before anything of it is written to the socket, this puts the error
- * form in its place, that of old calls where the request was one. To be called whenever something was added to the output that is not the
- * program's own.
+ * form in its place, that of old calls where the request was one. To be called whenever something
+ * was added to the output that is not the program's own.
  */
 void http_replace_page(struct evbuffer *output, bool old, long max_body);
 

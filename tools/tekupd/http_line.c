@@ -46,8 +46,7 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 
 void http_line_await(struct bufferevent *connection)
 {
-    if (!look(connection))
-        evbuffer_add_cb(bufferevent_get_input(connection), on_input, connection);
+    if (!look(connection)) evbuffer_add_cb(bufferevent_get_input(connection), on_input, connection);
 }
 
 bool http_line_is_old(struct bufferevent *connection)

@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum {
-    MODELS = 16,         /* that one daemon meets in its life */
     BATCH_BYTES = 250000 /* below the 300,000 tokens that OpenAI takes in a request */
 };
 
@@ -21,7 +20,7 @@ struct models {
     struct pipeline *pipeline;
     struct embedder *wanted; /* the first of those known */
     pthread_mutex_t lock;
-    struct embedder *known[MODELS];
+    struct embedder *known[MODELS_MOST];
     size_t count;
     struct embedder *serving;
 };
@@ -84,8 +83,9 @@ static struct embedder *find(struct models *models, const char *model, struct er
 {
     for (size_t i = 0; i < models->count; i++)
         if (strcmp(embedder_model(models->known[i]), model) == 0) return models->known[i];
-    if (models->count == MODELS) {
-        error_set(err, ERR_INTERNAL, NULL, "more than %d embedding models within one run", MODELS);
+    if (models->count == MODELS_MOST) {
+        error_set(err, ERR_INTERNAL, NULL, "more than %d embedding models within one run",
+                  MODELS_MOST);
         return NULL;
     }
     struct embedder *made = make_other(models, model, err);
@@ -99,6 +99,15 @@ struct embedder *models_embedder(struct models *models, const char *model, struc
     struct embedder *embedder = find(models, model, err);
     pthread_mutex_unlock(&models->lock);
     return embedder;
+}
+
+size_t models_known(struct models *models, struct embedder *known[MODELS_MOST])
+{
+    pthread_mutex_lock(&models->lock);
+    const size_t count = models->count;
+    memcpy(known, models->known, count * sizeof(struct embedder *));
+    pthread_mutex_unlock(&models->lock);
+    return count;
 }
 
 const char *models_wanted(struct models *models)

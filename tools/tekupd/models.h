@@ -33,6 +33,10 @@ int models_take(struct models *models, const char *model, struct error *err);
 /* Asks the database, which has to have been there before (model_establish). */
 int models_renew(struct models *models, struct error *err);
 
+/* Those that were met so far; returns how many. */
+enum { MODELS_MOST = 16 };
+size_t models_known(struct models *models, struct embedder *known[MODELS_MOST]);
+
 /* Never one of another model; where it cannot be asked, one that says why. NULL when memory ran
  * out. */
 struct embedder *models_embedder(struct models *models, const char *model, struct error *err);
