@@ -46,6 +46,8 @@ class Client:
     """Each call opens a connection of its own unless the client is used as a context manager, which
     keeps one open."""
 
+    observer = None  # is called with every call and its answer: method, path, headers, body, answer
+
     def __init__(self, socket_path, timeout=120):
         self.socket_path = socket_path
         self.timeout = timeout
@@ -71,11 +73,14 @@ class Client:
         connection = self.kept or UnixConnection(self.socket_path, self.timeout)
         try:
             connection.request(method, path, body=body, headers=headers)
-            answer = connection.getresponse()
-            return Response(answer.status, answer.headers, answer.read())
+            received = connection.getresponse()
+            answer = Response(received.status, received.headers, received.read())
         finally:
             if connection is not self.kept:
                 connection.close()
+        if Client.observer:
+            Client.observer(method, path, headers, body, answer)
+        return answer
 
     def get(self, path, /, **query):
         return self.call("GET", target(path, **query))

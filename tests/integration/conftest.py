@@ -1,5 +1,6 @@
 """conftest.py: the fixtures, and the daemons' logs beside every failure."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -9,10 +10,16 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from client import Client  # noqa: E402
 from daemon import Daemon  # noqa: E402
 from doors import doors, node  # noqa: E402, F401
 from server import Server  # noqa: E402
 from wire import Wire  # noqa: E402
+
+if os.environ.get("TEKUP_OPENAPI"):
+    from openapi import Description
+
+    Client.observer = Description.of_source().check
 
 LOG_SHOWN = 20000
 WITH_PGVECTOR = pathlib.Path(__file__).resolve().parents[1] / "with-pgvector"

@@ -84,6 +84,7 @@ const struct http_route api_routes[] = {
     ROUTE("POST", "/v1/console", 0, CLERKS, api_console_begin),
     ROUTE("DELETE", "/v1/console", 0, CLERKS, api_console_end),
     ROUTE("GET", "/v1/status", 0, CLERKS, api_status),
+    ROUTE("GET", "/openapi.json", 0, ON_LOOP, api_openapi),
     ROUTE("GET", "/metrics", 0, SEARCHERS, api_metrics),
     ROUTE("GET", "/healthz", HTTP_OPEN, ON_LOOP, api_healthz),
     ROUTE("GET", "/health", HTTP_OPEN, ON_LOOP, api_healthz),

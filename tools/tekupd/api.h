@@ -95,6 +95,7 @@ void api_index_chore(struct daemon *daemon, struct http_request *request);
 void api_page_html(struct daemon *daemon, struct http_request *request);
 void api_page_css(struct daemon *daemon, struct http_request *request);
 void api_page_js(struct daemon *daemon, struct http_request *request);
+void api_openapi(struct daemon *daemon, struct http_request *request);
 
 /* api_map.c; on the clerks */
 void api_map(struct daemon *daemon, struct http_request *request);
