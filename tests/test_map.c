@@ -119,6 +119,22 @@ Test(map, shows_every_vector_where_it_lies)
     replica_release(replica);
 }
 
+Test(map, knows_many_repositories)
+{
+    enum { COUNT = 700, REPOSITORIES = 300 };
+    struct row rows[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) rows[i] = (struct row){i, 100 + i % REPOSITORIES, i, 0};
+    struct replica *replica = replica_of_rows(rows, COUNT);
+    struct map *map = make(replica, NULL, MAP_MOST);
+    cr_expect_eq(map->count, COUNT);
+    cr_assert_eq(map->repository_count, REPOSITORIES);
+    check(map, replica);
+    for (size_t i = 0; i < map->count; i++)
+        cr_expect_eq(map->points[i].repository, i % REPOSITORIES);
+    map_release(map);
+    replica_release(replica);
+}
+
 Test(map, of_more_vectors_than_points_it_shows_a_sample)
 {
     struct replica *replica = replica_with(2000);

@@ -72,27 +72,37 @@ static void keep_different(struct making *making)
     making->home_count = kept;
 }
 
+static void put_in_order(struct making *making)
+{
+    qsort(making->homes, making->home_count, sizeof(*making->homes), compare_addresses);
+    keep_different(making);
+}
+
+/* Leaves out those that came before; takes more memory only where that does not make much room. */
+static int make_room(struct making *making, size_t *room)
+{
+    put_in_order(making);
+    if (making->home_count <= *room / 2) return 0;
+    struct home *grown = realloc(making->homes, 2 * *room * sizeof(*grown));
+    if (grown == NULL) return -1;
+    making->homes = grown;
+    *room *= 2;
+    return 0;
+}
+
 static int find_homes(struct making *making)
 {
     const struct catalog_survey *survey = &making->survey;
-    size_t room = 0;
+    size_t room = 64;
+    making->homes = malloc(room * sizeof(*making->homes));
+    if (making->homes == NULL) return -1;
     for (size_t i = 0; i < survey->count; i++) {
         const struct repository *repository = survey->spots[i].repository;
         if (i > 0 && repository == survey->spots[i - 1].repository) continue;
-        if (making->home_count == room) {
-            qsort(making->homes, room, sizeof(*making->homes), compare_addresses);
-            keep_different(making);
-            if (making->home_count > room / 2 || room == 0) {
-                room = room > 0 ? room * 2 : 64;
-                struct home *grown = realloc(making->homes, room * sizeof(*grown));
-                if (grown == NULL) return -1;
-                making->homes = grown;
-            }
-        }
+        if (making->home_count == room && make_room(making, &room) != 0) return -1;
         making->homes[making->home_count++] = (struct home){repository, 0};
     }
-    qsort(making->homes, making->home_count, sizeof(*making->homes), compare_addresses);
-    keep_different(making);
+    put_in_order(making);
     return 0;
 }
 
