@@ -85,7 +85,7 @@ grep -qx "ExecStart=/usr/bin/tekupd" "$root/usr/lib/systemd/system/tekupd.servic
 if command -v systemd-analyze >/dev/null; then
     # A place of its own with what the units refer to, and nothing of this machine's.
     mkdir -p "$root/bin" "$root/etc/systemd/system"
-    install -m 755 /bin/true "$root/bin/kill"
+    install -m 755 /bin/true "$root/bin/sh"
     for unit in network-online.target sockets.target multi-user.target basic.target sysinit.target shutdown.target \
         system.slice -.slice; do
         cp "/usr/lib/systemd/system/$unit" "$root/usr/lib/systemd/system/" 2>/dev/null || true
