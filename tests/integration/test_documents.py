@@ -282,3 +282,17 @@ def test_the_rows_are_what_other_programs_expect(daemon, client):
     kept = daemon.sql('SELECT embedding::real[] FROM vault."VaultEmbedding"'
                       ' WHERE "documentId" = %s', put["id"])[0][0]
     assert kept == pytest.approx(vector, rel=1e-5, abs=1e-6)
+
+
+def test_repositories_are_those_with_a_source_or_documents(daemon, client, tmp_path):
+    (tmp_path / "a.md").write_text("# A\n\nText.\n")
+    assert client.put("/v1/sources", {"source": "local", "repository": "counted", "config": {"path": str(tmp_path)}}).status == 201
+    written = client.put("/v1/documents", {"source": "zeta", "repository": "put", "path": "b", "content": "Text."})
+    assert written.status == 201
+    rows = {(row["source"], row["repository"]): row for row in client.get("/v1/repositories").json["repositories"]}
+    assert rows["local", "counted"] == {"source": "local", "repository": "counted", "documents": 0, "updatedAt": None,
+                                        "registered": True}
+    put = rows["zeta", "put"]
+    assert (put["documents"], put["registered"]) == (1, False) and put["updatedAt"]
+    assert list(rows) == sorted(rows)
+    assert client.get("/v1/repositories", x="1").status == 400

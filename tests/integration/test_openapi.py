@@ -246,6 +246,7 @@ def test_sources_and_syncs(daemon, client, tmp_path):
     assert client.put("/v1/sources", source).status == 201
     assert client.put("/v1/sources", {**source, "intervalSeconds": 0}).status == 200
     assert client.get("/v1/sources").status == 200
+    assert client.get("/v1/repositories").status == 200
     daemon.wait_synced("described")
     lock = daemon.lock()
     (tmp_path / "b.md").write_text("Another text of a directory.")
@@ -375,7 +376,7 @@ def test_without_the_database(description, make_daemon, server):
     away = [("POST", "/v1/search", {"query": "x", "metadata": {}}), ("POST", "/api/search", {"query": "a day off"}),
             ("GET", "/api/sync-status", None), ("GET", "/v1/documents", None), ("PUT", "/v1/documents", GOOD),
             ("GET", f"/v1/documents/{id}", None), ("DELETE", f"/v1/documents/{id}", None),
-            ("GET", f"/v1/documents/{id}/around", None), ("GET", "/v1/embeddings", None), ("GET", "/v1/sources", None),
+            ("GET", f"/v1/documents/{id}/around", None), ("GET", "/v1/embeddings", None), ("GET", "/v1/sources", None), ("GET", "/v1/repositories", None),
             ("GET", "/v1/sync", None), ("POST", "/v1/sync", {"source": "local", "repository": "r"}),
             ("POST", "/webhook/github", {})]
     for method, path, body in away:

@@ -51,6 +51,7 @@ void api_documents_around(struct daemon *daemon, struct http_request *request);
 void api_embeddings(struct daemon *daemon, struct http_request *request);
 
 /* api_sources.c; on the clerks */
+void api_repositories(struct daemon *daemon, struct http_request *request);
 void api_sources_list(struct daemon *daemon, struct http_request *request);
 void api_sources_put(struct daemon *daemon, struct http_request *request);
 void api_sources_delete(struct daemon *daemon, struct http_request *request);

@@ -1,6 +1,7 @@
-/* api_sources.c: which repositories are synced. */
+/* api_sources.c: which repositories are synced, and which there are. */
 #include "tools/tekupd/api.h"
 
+#include "storage/repositories.h"
 #include "storage/sources.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/query.h"
@@ -56,6 +57,36 @@ void api_sources_list(struct daemon *daemon, struct http_request *request)
         source_free(&sources[i]);
     }
     free(sources);
+    json_put_close(&body, ']');
+    json_put_close(&body, '}');
+    http_respond(request, 200, &body);
+}
+
+void api_repositories(struct daemon *daemon, struct http_request *request)
+{
+    struct error err = {0};
+    struct repository *rows = NULL;
+    size_t count = 0;
+    struct buffer body = {0};
+    if (api_no_query(request, &err) != 0 ||
+        repositories_list(daemon->pool, NULL, NULL, &rows, &count, &err) != 0) {
+        api_fail(daemon, request, &err);
+        return;
+    }
+    json_put_open(&body, '{');
+    json_put_key(&body, "repositories");
+    json_put_open(&body, '[');
+    for (size_t i = 0; i < count; i++) {
+        json_put_open(&body, '{');
+        json_field_text(&body, "source", rows[i].source);
+        json_field_text(&body, "repository", rows[i].repository);
+        json_field_integer(&body, "documents", rows[i].documents);
+        put_moment(&body, "updatedAt", rows[i].updated_at);
+        json_field_boolean(&body, "registered", rows[i].registered);
+        json_put_close(&body, '}');
+        repository_free(&rows[i]);
+    }
+    free(rows);
     json_put_close(&body, ']');
     json_put_close(&body, '}');
     http_respond(request, 200, &body);

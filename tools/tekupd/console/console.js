@@ -173,11 +173,11 @@ function pick(select, value) {
 }
 
 async function loadRepositories() {
-    const [sources, syncs] = await Promise.all([ask("/v1/sources"), ask("/v1/sync")]);
+    const [all, sources, syncs] = await Promise.all([ask("/v1/repositories"), ask("/v1/sources"), ask("/v1/sync")]);
     for (const one of repositories.values()) one.config = one.sync = null;
-    const rows = sources.sources.sort((a, b) => b.documentCount - a.documentCount);
-    for (const row of rows) Object.assign(known(row.source, row.repository), { config: row, documents: row.documentCount });
-    for (const item of syncs.items) Object.assign(known(item.source, item.repository), { sync: item, documents: item.documentCount });
+    for (const row of all.repositories.sort((a, b) => b.documents - a.documents)) known(row.source, row.repository).documents = row.documents;
+    for (const row of sources.sources) known(row.source, row.repository).config = row;
+    for (const item of syncs.items) known(item.source, item.repository).sync = item;
 }
 
 /* ---- Text ----------------------------------------------------------------------------------- */
@@ -713,7 +713,7 @@ function updateRow(one) {
     row.badge.className = `badge ${state}`;
     row.badge.textContent = state === "queued" ? "queued" : statuses[state] || state;
     put(row.said, make("b", {}, count(one.documents ?? 0)), one.documents === 1 ? " document" : " documents",
-        one.sync?.lastSyncAt ? [running ? ", begun " : ", synced ", moment(one.sync.lastSyncAt)] : null,
+        one.sync?.lastSyncAt && state !== "pending" ? [running ? ", begun " : ", synced ", moment(one.sync.lastSyncAt)] : null,
         !running && one.config?.nextSyncAt ? [", next ", moment(one.config.nextSyncAt)] : null,
         !one.config && !running ? ", not registered as a source" : null);
     row.button.hidden = !one.config;
@@ -829,6 +829,7 @@ async function measureRecall() {
     $("measure").textContent = "Measuring …";
     try {
         recall = await ask(`/v1/index/recall?${query({ sample, limit: 10 })}`);
+        if (typeof recall.recall !== "number") throw new Refused(0, "Recall is measured when there are two vectors at least.");
         const missed = recall.recall >= 1 ? 0 : Math.max(1, Math.round((1 - recall.recall) * 100));
         put($("recall"), make("p", { class: "big" }, recall.recall.toFixed(recall.recall === 1 ? 2 : 4)),
             make("div", { class: "dots-row", role: "img", "aria-label": `Of 100 nearest neighbours ${100 - missed} are found` },
@@ -1038,7 +1039,7 @@ function pixelPainter(canvas) {
                     if (twins && (shorts[i * 8 + 7] & TWIN) !== pass) continue;
                     const tint = tints[shorts[i * 8 + 6]];
                     const px = ((floats[i * 4] - x) * k + ox - half + 0.5) | 0, py = ((y - floats[i * 4 + 1]) * k + oy - half + 0.5) | 0;
-                    if (tint === 0 || px < 1 || py < 1 || px + side > width || py + side > height) continue;
+                    if (!tint || px < 1 || py < 1 || px + side > width || py + side > height) continue;
                     if (side === 2) {
                         const at = py * width + px;
                         pixels[at] = pixels[at + 1] = pixels[at + width] = pixels[at + width + 1] = tint;
@@ -1109,7 +1110,6 @@ const map = {
         this.data = { ...answer, points: null, n, floats, shorts, ids: new Uint32Array(records.buffer), box, twins };
         this.notice(n === 0 ? "There is no map yet." : "", "It appears with the first documents.");
         if (n === 0) return;
-        answer.repositories.forEach((one) => (known(one.source, one.repository).documents ??= one.count));
         this.sort();
         if (!this.painter) {
             this.painter = glPainter($("points")) || pixelPainter($("points"));
@@ -1150,7 +1150,7 @@ const map = {
             for (let c = row * G + column(x - r), end = row * G + column(x + r); c <= end; c++) {
                 for (let j = starts[c]; j < starts[c + 1]; j++) {
                     const i = order[j], far = (floats[i * 4] - x) ** 2 + (floats[i * 4 + 1] - y) ** 2;
-                    if (far < least && !this.off.has(shorts[i * 8 + 6]) && (!$("twins").checked || shorts[i * 8 + 7] & TWIN)) [best, least] = [i, far];
+                    if (far < least && shorts[i * 8 + 6] < this.data.repositories.length && !this.off.has(shorts[i * 8 + 6]) && (!$("twins").checked || shorts[i * 8 + 7] & TWIN)) [best, least] = [i, far];
                 }
             }
         }
@@ -1297,7 +1297,7 @@ const map = {
             label.style.visibility = lies ? "hidden" : "visible";
             if (lies) return;
             taken.push([px, py, half]);
-            label.style.transform = `translate(${(px - half).toFixed(1)}px, ${(py - 9).toFixed(1)}px)`;
+            label.style.transform = `translate(${(px - half).toFixed(1)}px, ${(py - 32).toFixed(1)}px)`;
         });
     },
 
@@ -1313,9 +1313,9 @@ const map = {
     },
 
     async point(i, aloud) {
+        $("points").classList.toggle("over", i >= 0 && !aloud);
         if (i === this.at) return;
         this.at = i;
-        $("points").classList.toggle("over", i >= 0 && !aloud);
         $("ring").hidden = i < 0;
         if (i < 0) {
             $("hover").hidden = true;
