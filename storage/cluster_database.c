@@ -80,8 +80,17 @@ static int furnish_database(const struct cluster *cluster, struct error *err)
     return rc;
 }
 
+/* A backup that is being restored ends every session when it is done. */
 int cluster_furnish(const struct cluster *cluster, struct error *err)
 {
-    if (make_database(cluster, err) != 0) return -1;
-    return furnish_database(cluster, err);
+    enum { TRIES = 3 };
+    struct error why = {0};
+    for (int i = 0; i < TRIES; i++) {
+        why = (struct error){0};
+        if (make_database(cluster, &why) == 0 && furnish_database(cluster, &why) == 0) return 0;
+        if (why.code != ERR_UNAVAILABLE) break;
+        log_warn("cluster.furnish", "error=%s", log_quote(why.message));
+    }
+    if (err != NULL) *err = why;
+    return -1;
 }

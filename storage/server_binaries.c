@@ -3,6 +3,7 @@
 #include "storage/process.h"
 
 #include <glob.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,9 @@ const char *const server_binaries_places[] = {
 };
 
 struct search {
-    int major; /* wanted, 0 for the newest */
+    const char *const *names; /* the programs that have to be there; the first tells the version */
+    int major;                /* wanted, 0 for the newest */
+    bool later;               /* a later one will do where there is none of that version */
     struct server_binaries best;
     struct buffer others; /* versions that are there and not wanted: ", 14, 15" */
 };
@@ -38,23 +41,22 @@ static void ask(const char *program, const char *option, char *line, size_t size
     buffer_free(&output);
 }
 
-static int has_programs(const char *directory)
+static bool has_programs(const char *directory, const char *const *names)
 {
-    static const char *const names[] = {"initdb", "pg_ctl", "postgres"};
     char path[PATH_MAX];
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
-        if (access(path, X_OK) != 0) return 0;
+    for (; *names != NULL; names++) {
+        snprintf(path, sizeof(path), "%s/%s", directory, *names);
+        if (access(path, X_OK) != 0) return false;
     }
-    return 1;
+    return true;
 }
 
 /* Reads the version out of "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)". */
-static int major_version(const char *directory)
+static int major_version(const char *directory, const char *name)
 {
     char path[PATH_MAX], line[256];
     static const char before[] = "(PostgreSQL) ";
-    snprintf(path, sizeof(path), "%s/postgres", directory);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
     ask(path, "--version", line, sizeof(line));
     const char *at = strstr(line, before);
     return at != NULL ? (int)strtol(at + sizeof(before) - 1, NULL, 10) : 0;
@@ -62,32 +64,40 @@ static int major_version(const char *directory)
 
 static void consider(struct search *search, const char *directory)
 {
-    if (!has_programs(directory)) return;
-    const int major = major_version(directory);
+    if (!has_programs(directory, search->names)) return;
+    const int major = major_version(directory, search->names[0]);
+    const int wanted = search->major, best = search->best.major;
     if (major == 0) return;
-    if (search->major != 0 && major != search->major) {
+    if (wanted != 0 && major != wanted && !(search->later && major > wanted)) {
         buffer_format(&search->others, "%s%d", search->others.length > 0 ? ", " : "", major);
-    } else if (major > search->best.major) {
-        snprintf(search->best.directory, sizeof(search->best.directory), "%s", directory);
-        search->best.major = major;
+        return;
+    }
+    if (best != 0 && (best == wanted || (major <= best && major != wanted))) return;
+    snprintf(search->best.directory, sizeof(search->best.directory), "%s", directory);
+    search->best.major = major;
+}
+
+static void look(struct search *search, const char *const *places)
+{
+    char configured[PATH_MAX];
+    for (; *places != NULL; places++) {
+        glob_t found;
+        if (glob(*places, 0, NULL, &found) == 0)
+            for (size_t i = 0; i < found.gl_pathc; i++) consider(search, found.gl_pathv[i]);
+        globfree(&found);
+    }
+    if (search->best.major == 0) {
+        ask("pg_config", "--bindir", configured, sizeof(configured));
+        if (configured[0] == '/') consider(search, configured);
     }
 }
 
 int server_binaries_find(const char *const *places, int major, struct server_binaries *binaries,
                          struct error *err)
 {
-    struct search search = {.major = major};
-    char configured[PATH_MAX];
-    for (; *places != NULL; places++) {
-        glob_t found;
-        if (glob(*places, 0, NULL, &found) == 0)
-            for (size_t i = 0; i < found.gl_pathc; i++) consider(&search, found.gl_pathv[i]);
-        globfree(&found);
-    }
-    if (search.best.major == 0) {
-        ask("pg_config", "--bindir", configured, sizeof(configured));
-        if (configured[0] == '/') consider(&search, configured);
-    }
+    static const char *const names[] = {"postgres", "initdb", "pg_ctl", NULL};
+    struct search search = {.names = names, .major = major};
+    look(&search, places);
     int rc = 0;
     if (search.best.major != 0)
         *binaries = search.best;
@@ -102,4 +112,14 @@ int server_binaries_find(const char *const *places, int major, struct server_bin
                        "the package postgresql, or set DATABASE_URL to use another server");
     buffer_free(&search.others);
     return rc;
+}
+
+int server_programs_find(const char *const *places, const char *const *names, int major,
+                         struct server_binaries *binaries)
+{
+    struct search search = {.names = names, .major = major, .later = true};
+    look(&search, places);
+    buffer_free(&search.others);
+    *binaries = search.best;
+    return search.best.major != 0 ? 0 : -1;
 }

@@ -21,4 +21,9 @@ extern const char *const server_binaries_places[];
 int server_binaries_find(const char *const *places, int major, struct server_binaries *binaries,
                          struct error *err);
 
+/* The same for other programs of the package (names, NULL-terminated), of that version or else of
+ * the newest later one. Returns -1 where there are none. */
+int server_programs_find(const char *const *places, const char *const *names, int major,
+                         struct server_binaries *binaries);
+
 #endif

@@ -13,7 +13,7 @@ Test(health, tells_how_the_database_stands)
     cr_expect_str_neq(report.reason, "", "there is a reason from the beginning");
 
     health_connected(&health, "15.10");
-    health_migrated(&health, &(const struct migration_result){3, 8, true, false});
+    health_migrated(&health, &(const struct migration_result){3, 8, true, false}, "1/2/3");
     report = health_get(&health);
     cr_expect(report.connected && report.migrated && report.schema.pgvector);
     cr_expect_str_eq(report.reason, "");

@@ -31,6 +31,8 @@ extern const struct command command_console;
 extern const struct command command_db;
 extern const struct command command_doctor;
 extern const struct command command_bench;
+extern const struct command command_backup;
+extern const struct command command_restore;
 
 /* ---- What a command says ---- */
 

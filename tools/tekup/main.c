@@ -9,8 +9,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_search, &command_sources, &command_sync,   &command_documents, &command_events,
-    &command_status, &command_console, &command_doctor, &command_db,        &command_bench};
+    &command_search, &command_sources, &command_sync,    &command_documents,
+    &command_events, &command_status,  &command_console, &command_doctor,
+    &command_db,     &command_backup,  &command_restore, &command_bench};
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 static const char overview_head[] =

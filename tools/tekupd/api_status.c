@@ -44,6 +44,7 @@ static void put_follower(struct buffer *body, const struct follower_report *repo
     json_field_text(body, "state", follower_state_name(report->state));
     json_field_text(body, "reason", report->reason[0] != '\0' ? report->reason : NULL);
     json_field_integer(body, "applied", (int64_t)report->applied);
+    json_field_text(body, "identity", report->answering ? report->identity : NULL);
     json_field_text(body, "startedFrom",
                     !report->answering      ? NULL
                     : report->from_snapshot ? "snapshot"
@@ -147,6 +148,7 @@ static void put_database(struct daemon *daemon, struct buffer *body)
     json_field_boolean(body, "connected", health.connected && !lost);
     json_field_text(body, "error", error);
     json_field_boolean(body, "private", daemon->cluster != NULL);
+    json_field_text(body, "identity", health.migrated ? health.identity : NULL);
     json_field_text(body, "serverVersion",
                     health.server_version[0] != '\0' ? health.server_version : NULL);
     json_put_key(body, "pgvector");
@@ -300,6 +302,8 @@ void api_status(struct daemon *daemon, struct http_request *request)
     put_embedding(daemon, &body);
     json_field_text(&body, "run", daemon->config.run);
     json_field_text(&body, "data", daemon->config.data);
+    json_field_text(&body, "config",
+                    daemon->config.file[0] != '\0' ? daemon->config.file : NULL);
     put_syncs(daemon, &body);
     json_put_key(&body, "events");
     json_put_open(&body, '{');

@@ -62,6 +62,7 @@ struct follower {
     int wake; /* an eventfd */
     bool begun, joined;
     atomic_bool stopping;
+    atomic_bool anew;                   /* the database is another one */
     struct queue documents, everything; /* tickets */
     struct adoption *adoption;
     pthread_cond_t changed; /* adoption->done, fences */
@@ -446,6 +447,7 @@ static void caught_up(struct follower *follower)
     follower->report.changing = false;
     follower->report.from_snapshot = follower->from_snapshot;
     follower->report.state = FOLLOWER_FOLLOWING;
+    strcpy(follower->report.identity, follower->follow.followed);
     pthread_mutex_unlock(&follower->lock);
     if (first) say_loaded(follower);
     if (!before) follower->options.ready(follower->options.arg);
@@ -587,6 +589,9 @@ static int follow_on(struct follower *follower, struct error *err)
         if (!is_of(follow, models_serving(follower->options.models)))
             return error_set(err, ERR_CONFLICT, "model",
                              "the vault serves another embedding model");
+        if (atomic_exchange(&follower->anew, false))
+            return error_set(err, ERR_CONFLICT, "database",
+                             "another database has taken the place of this one");
         adopt(follower);
         if (serve(follower, err) != 0 || read_feed(follower, err) != 0 ||
             heartbeat(follower, err) != 0)
@@ -751,6 +756,16 @@ void follower_begin(struct follower *follower)
 
 void follower_wake(struct follower *follower)
 {
+    kick(follower);
+}
+
+void follower_look_anew(struct follower *follower, const char *identity)
+{
+    pthread_mutex_lock(&follower->lock);
+    const bool another = strcmp(follower->report.identity, identity) != 0;
+    pthread_mutex_unlock(&follower->lock);
+    if (!another) return;
+    atomic_store(&follower->anew, true);
     kick(follower);
 }
 

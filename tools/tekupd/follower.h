@@ -51,6 +51,9 @@ void follower_begin(struct follower *follower);
 /* The database may be there again: no more waiting. */
 void follower_wake(struct follower *follower);
 
+/* The database is this one by now: unless it is what is followed, the follower connects anew. */
+void follower_look_anew(struct follower *follower, const char *identity);
+
 /* Calls done once the mirror has what was committed before this call: this document, or, where it
  * is NULL, everything. It is called at once while the vault is read, since what is read will have
  * it, and soon where PostgreSQL is away; `applied` is false then. done runs on the follower's
@@ -71,12 +74,13 @@ enum follower_state {
 
 struct follower_report {
     enum follower_state state;
-    bool answering;             /* searches can be answered */
-    bool changing;              /* by a model that the vault does not serve any more */
-    bool from_snapshot;         /* the start was made from one */
-    char reason[512];           /* of FOLLOWER_AWAY */
-    unsigned long long applied; /* changes, since the start */
-    double load_seconds;        /* from the beginning of reading until searches were let in */
+    bool answering;                    /* searches can be answered */
+    bool changing;                     /* by a model that the vault does not serve any more */
+    bool from_snapshot;                /* the start was made from one */
+    char reason[512];                  /* of FOLLOWER_AWAY */
+    char identity[FEED_IDENTITY_SIZE]; /* of the database that searches are answered from */
+    unsigned long long applied;        /* changes, since the start */
+    double load_seconds; /* from the beginning of reading until searches were let in */
     size_t documents, embeddings, all_documents, all_embeddings; /* of the reading that goes on */
 };
 void follower_get(struct follower *follower, struct follower_report *report);

@@ -40,11 +40,13 @@ void health_lost(struct health *health, const struct error *err)
     if (changed) log_warn("database.lost", "error=%s", log_quote(err->message));
 }
 
-void health_migrated(struct health *health, const struct migration_result *schema)
+void health_migrated(struct health *health, const struct migration_result *schema,
+                     const char *identity)
 {
     pthread_mutex_lock(&health->lock);
     health->report.migrated = true;
     health->report.schema = *schema;
+    snprintf(health->report.identity, sizeof(health->report.identity), "%s", identity);
     pthread_mutex_unlock(&health->lock);
 }
 

@@ -8,6 +8,7 @@
 #define TEKUPD_HEALTH_H
 
 #include "storage/base/error.h"
+#include "storage/feed.h"
 #include "storage/migrate.h"
 
 #include <pthread.h>
@@ -17,8 +18,9 @@ struct health_report {
     bool connected;
     char reason[512]; /* why not; empty while connected */
     bool migrated;
-    struct migration_result schema; /* once migrated */
-    char server_version[64];        /* empty until it is known */
+    struct migration_result schema;    /* once migrated */
+    char server_version[64];           /* empty until it is known */
+    char identity[FEED_IDENTITY_SIZE]; /* of the database that was migrated, as feed_identify */
 };
 
 struct health {
@@ -33,7 +35,8 @@ void health_destroy(struct health *health);
 void health_connected(struct health *health, const char *server_version);
 void health_lost(struct health *health, const struct error *err);
 
-void health_migrated(struct health *health, const struct migration_result *schema);
+void health_migrated(struct health *health, const struct migration_result *schema,
+                     const char *identity);
 
 struct health_report health_get(struct health *health);
 

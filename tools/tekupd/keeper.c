@@ -103,26 +103,35 @@ static int check_backend(const struct daemon *daemon, const struct migration_res
                      "leave search.backend at index, or convert the column with pgvector");
 }
 
-static int migrate_and_recover(struct daemon *daemon, struct error *err)
+/* What is looked at whenever the database is another one than before. */
+static int settle_in(struct daemon *daemon, struct error *err)
 {
     struct migration_result schema;
+    char identity[FEED_IDENTITY_SIZE];
     size_t recovered;
-    if (look(daemon, err) != 0) {
-        if (err->code != ERR_CANCELLED) err->code = ERR_UNAVAILABLE; /* it may come */
-        return -1;
-    }
     if (migrate(daemon->pool, &schema, err) != 0) return -1;
-    health_migrated(&daemon->health, &schema);
+    if (door_identify(daemon->pool, identity, err) != 0) return -1;
     if (schema.applied > 0)
         log_info("database.migrated", "applied=%d version=%d pgvector=%s", schema.applied,
                  schema.version, schema.pgvector ? "yes" : "no");
-    if (daemon->passthrough != NULL) passthrough_begin(daemon->passthrough);
     if (check_backend(daemon, &schema, err) != 0) return -1;
     if (sync_status_recover(daemon->pool, &recovered, err) != 0) return -1;
     if (recovered > 0) log_info("sync.recovered", "interrupted=%zu", recovered);
     /* What is synced from here on is embedded by the model that serves. */
     if (model_establish(daemon->pool, models_wanted(daemon->models), err) != 0) return -1;
     if (models_renew(daemon->models, err) != 0) return -1;
+    health_migrated(&daemon->health, &schema, identity);
+    return 0;
+}
+
+static int migrate_and_recover(struct daemon *daemon, struct error *err)
+{
+    if (look(daemon, err) != 0) {
+        if (err->code != ERR_CANCELLED) err->code = ERR_UNAVAILABLE; /* it may come */
+        return -1;
+    }
+    if (settle_in(daemon, err) != 0) return -1;
+    if (daemon->passthrough != NULL) passthrough_begin(daemon->passthrough);
     struct syncer *syncer = syncer_create(&daemon->pipeline, daemon->config.sync_threads, err);
     if (syncer == NULL) return -1;
     atomic_store(&daemon->syncer, syncer);
@@ -162,6 +171,24 @@ static void sweep(struct daemon *daemon)
         log_warn("vault.sweep_failed", "reason=%s", log_quote(err.message));
 }
 
+/* Whether another database has taken the place of the one that was there: a backup was restored.
+ * Its rows may be of an older version, and those who follow it do not all notice by themselves. */
+static bool is_another(struct daemon *daemon)
+{
+    char identity[FEED_IDENTITY_SIZE];
+    struct error err = {0};
+    if (is_only_busy(daemon->pool) || door_identify(daemon->pool, identity, &err) != 0)
+        return false;
+    if (strcmp(identity, health_get(&daemon->health).identity) == 0) return false;
+    log_info("database.replaced", "identity=%s", log_quote(identity));
+    if (settle_in(daemon, &err) != 0) {
+        log_error("database.replaced", "error=%s", log_quote(err.message));
+        return false;
+    }
+    if (daemon->follower != NULL) follower_look_anew(daemon->follower, identity);
+    return true;
+}
+
 static void keep(struct keeper *keeper)
 {
     struct daemon *daemon = keeper->daemon;
@@ -172,7 +199,8 @@ static void keep(struct keeper *keeper)
             health_lost(&daemon->health, &err);
         } else {
             if (!was && daemon->follower != NULL) follower_wake(daemon->follower);
-            index_door_keep(daemon, !was);
+            const bool another = is_another(daemon);
+            index_door_keep(daemon, !was || another);
         }
     } while (pause_for(keeper, health_get(&daemon->health).connected ? LOOK_S : RETRY_S));
 }
