@@ -76,6 +76,13 @@ same "tekup.1" "tekup --help" "$(printf '%s\n' "${commands[@]}" help)" \
 same "tekupd --help" "tekupd.8" "$(sed -n '/^The options are/,/^\.Ss/p' "$tekupd_8" | grep '^\.It' | tr ' ' '\n' |
     sed -n 's/^-[a-z-]*[a-z]$/-&/p' | grep -vxF -e --help)" "$("$tekupd" --help | sed -n 's/^  .*\(--[a-z-]*\).*/\1/p' | grep -vxF -e --help)"
 
+for option in $("$tekupd" --help | options_of) --help; do
+    for completion in "$bash_completion" "$zsh_completion"; do
+        sed -n '/tekupd/,$p' "$completion" | grep -E -- "(^|[^-[:alnum:]])$option([^-[:alnum:]]|$)" >/dev/null ||
+            fail "${completion##*/} has no $option of tekupd"
+    done
+done
+
 # Settings: the daemon's own table, the file that it comes with, the page that is made of that.
 settings=$(sed -nE 's/^ *[A-Z_]+_SETTING\("([a-z]+)", "([a-z_]+)".*/\1.\2/p' "$source/tools/tekupd/config.c")
 (($(wc -l <<<"$settings") > 30)) || fail "config.c has no settings that could be read"

@@ -43,6 +43,7 @@ lrwxrwxrwx $libraries/libtekup.so.${version%%.*}
 -rw-r--r-- usr/share/man/man5/tekupd.conf.5.gz
 -rw-r--r-- usr/share/man/man8/tekupd.8.gz
 -rw-r--r-- usr/share/bash-completion/completions/tekup
+lrwxrwxrwx usr/share/bash-completion/completions/tekupd
 -rw-r--r-- usr/share/zsh/vendor-completions/_tekup
 -rw-r--r-- usr/share/doc/tekupdb/API.md
 -rw-r--r-- usr/share/doc/tekupdb/changelog.Debian.gz
@@ -54,7 +55,7 @@ dpkg-deb -c "${deb[0]}" | awk '!/^d/ { sub(/^\.\//, "", $6); print $1, $6 }' | s
 diff <(sort "$place/wanted") "$place/there" || fail "the package has other files than it should (< should, > has)"
 ! dpkg-deb -c "${deb[0]}" | awk '$2 != "root/root"' | grep . || fail "not everything is root's"
 for program in "$root"/usr/bin/*; do
-    ! readelf -S "$program" | grep -q '\.debug_info' || fail "$program is not stripped"
+    ! readelf -S "$program" | grep '\.debug_info' >/dev/null || fail "$program is not stripped"
 done
 diff "$root/etc/tekupdb/tekupd.conf" "$source/tools/tekupd/tekupd.conf"
 

@@ -41,8 +41,8 @@ bool doctor_check_run(struct checks *checks, const char *run)
     case SOCKET_MISSING:
         check_add(
             checks, CHECK_FAIL, "socket",
-            "start the daemon: 'tekupd', or './tools/run' in the source directory; if it runs "
-            "elsewhere, set TEKUP_RUN",
+            "start the daemon: 'systemctl start tekupd' where it is a service, else 'tekupd', or "
+            "'./tools/run' in the source directory; if it runs elsewhere, set TEKUP_RUN",
             "%s is not there: tekupd is not running", socket);
         return false;
     case SOCKET_STALE:
