@@ -94,7 +94,7 @@ class Description:
         assert response is not None, f"not described: {where}"
         try:
             self.check_answer(self.resolve(response), answer, method)
-            if answer.status < 300:
+            if answer.status < 300 and name != "/mcp":  # which answers with 200 that it is wrong
                 self.check_query(operation, query)
                 self.check_body(operation, headers, body)
         except AssertionError as error:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -125,6 +126,8 @@ def test_figures_are_those_of_the_status(client):
     assert metrics.value("tekupdb_model_info", model=status["embedding"]["model"]) == 1
     assert metrics.value("tekupdb_model_change_wanted") == 0
     assert metrics.value("process_resident_memory_bytes") > 1 << 20
+    started = metrics.value("process_start_time_seconds")
+    assert started == Metrics(client).value("process_start_time_seconds") and abs(started - time.time()) < 3600
     assert 0 < metrics.value("process_open_fds") < metrics.value("process_max_fds")
 
 

@@ -45,15 +45,6 @@ static long open_descriptors(void)
     return count - 3; /* ".", ".." and the directory's own */
 }
 
-static double started_at(const struct daemon *daemon)
-{
-    struct timespec now, up;
-    clock_gettime(CLOCK_REALTIME, &now);
-    clock_gettime(CLOCK_MONOTONIC, &up);
-    return (double)(now.tv_sec - (up.tv_sec - daemon->began.tv_sec)) +
-           (double)(now.tv_nsec - up.tv_nsec + daemon->began.tv_nsec) / 1e9;
-}
-
 static void put_process(struct daemon *daemon, struct buffer *out)
 {
     struct rusage usage;
@@ -75,7 +66,7 @@ static void put_process(struct daemon *daemon, struct buffer *out)
         prometheus_gauge(out, "process_max_fds", "Descriptors that may be open",
                          (double)limit.rlim_cur);
     prometheus_gauge(out, "process_start_time_seconds", "When it was started, since 1970",
-                     started_at(daemon));
+                     (double)daemon->started);
 }
 
 static void put_standing(struct daemon *daemon, struct buffer *out)
@@ -98,11 +89,12 @@ static void put_answers(struct daemon *daemon, struct buffer *out)
 {
     static const char name[] = "tekupdb_http_responses_total";
     char status[8];
+    /* Some are there from the start, for Prometheus to see that they grow. */
     prometheus_family(out, name, "counter", "Answers to HTTP requests, by their status");
     for (int i = 100; i < HTTP_STATUSES; i++) {
         const uint64_t count = atomic_load(&daemon->answered.answers[i]);
         snprintf(status, sizeof(status), "%d", i);
-        if (count > 0)
+        if (count > 0 || i == 200 || i == 400 || i == 500 || i == 503)
             prometheus_count(out, name, (labels){{"status", status}, {NULL, NULL}}, count);
     }
 }

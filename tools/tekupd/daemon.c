@@ -288,6 +288,7 @@ int daemon_start(struct daemon *daemon, const atomic_bool *stopping, struct erro
         open_data,    open_guard,       open_database, open_outgoing, open_pipeline, open_follower,
         open_workers, open_passthrough, open_keeper,   open_events,   open_http};
     clock_gettime(CLOCK_MONOTONIC, &daemon->began);
+    daemon->started = time(NULL);
     daemon->datadir.lock = -1;
     daemon->listener.fd = -1;
     daemon->passthrough_listener.fd = -1;

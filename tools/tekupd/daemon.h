@@ -42,7 +42,8 @@ struct speed;
 struct daemon {
     struct config config; /* as it was at the start, but for what a reload changed (main thread) */
     struct systemd_sockets sockets; /* those that were given; -1 once they are a listener's */
-    struct timespec began;
+    struct timespec began;          /* by the monotonic clock */
+    time_t started;                 /* the same by the calendar */
     struct datadir datadir;
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
