@@ -100,9 +100,9 @@ static void check(const struct map *map, const struct replica *replica)
 
 Test(map, shows_every_vector_where_it_lies)
 {
-    struct replica *replica = replica_with(1000);
+    struct replica *replica = replica_with(600);
     struct map *map = make(replica, NULL, MAP_MOST);
-    cr_expect_eq(map->count, 1000);
+    cr_expect_eq(map->count, 600);
     cr_expect_not(map->sampled);
     cr_expect_eq(map->repository_count, 7);
     check(map, replica);
@@ -137,14 +137,14 @@ Test(map, knows_many_repositories)
 
 Test(map, of_more_vectors_than_points_it_shows_a_sample)
 {
-    struct replica *replica = replica_with(2000);
+    struct replica *replica = replica_with(900);
     struct map *map = make(replica, NULL, 300);
     cr_expect(map->sampled);
     cr_expect(map->count > 200 && map->count <= 300, "%zu", map->count);
     check(map, replica);
     /* Half of it of the first half. */
     size_t low = 0;
-    for (size_t i = 0; i < map->count; i++) low += map->points[i].embedding <= 1000;
+    for (size_t i = 0; i < map->count; i++) low += map->points[i].embedding <= 450;
     cr_expect(low > map->count / 3 && low < map->count * 2 / 3, "%zu of %zu", low, map->count);
     /* The next one shows the same. */
     struct map *again = make(replica, map, 300);
@@ -162,13 +162,13 @@ Test(map, of_more_vectors_than_points_it_shows_a_sample)
 /* What is marked is what comparing every two vectors finds. */
 Test(map, marks_near_duplicates_in_other_documents)
 {
-    enum { COUNT = 600 };
+    enum { COUNT = 240 };
     struct row rows[COUNT];
     static float vectors[COUNT][EMBEDDING_DIM];
     size_t marked = 0, own = 0;
     for (unsigned i = 0; i < COUNT; i++) {
         /* Documents of two vectors. Threes that are more or less alike, every tenth the same. */
-        rows[i] = (struct row){i / 2, i % 5, i / 3, i % 10 == 0 ? 0 : 0.02f + 0.0003f * (float)i};
+        rows[i] = (struct row){i / 2, i % 5, i / 3, i % 10 == 0 ? 0 : 0.02f + 0.00075f * (float)i};
     }
     struct replica *replica = replica_of_rows(rows, COUNT);
     struct map *map = make(replica, NULL, MAP_MOST);

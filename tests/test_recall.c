@@ -73,7 +73,7 @@ Test(recall, little_effort_finds_as_much_as_it_does)
         tk_search_init(&search);
         search.k = LIMIT + 1;
         search.ef = EF;
-        fill(vector, i);
+        cr_assert_eq(tk_index_get(replica_index(replica), i + 1, vector, NULL), TK_OK);
         cr_assert_eq(tk_index_search(replica_index(replica), vector, &search, near, &found, NULL),
                      TK_OK);
         search.exact = true;

@@ -47,7 +47,7 @@ Test(speed, the_last_hour_is_kept)
         for (int j = 0; j <= i % 3; j++) speed_note(speed, i * 10 + j, 1e-3 * (1 + i % 7));
     cr_assert_eq(speed_get(speed, 99995, points), SPEED_KEPT);
     for (int i = 0; i < SPEED_KEPT; i++) {
-        const int number = 9999 - SPEED_KEPT + i;
+        const unsigned number = 9999 - SPEED_KEPT + i;
         cr_expect_eq(points[i].searches, 1 + number % 3);
         cr_expect(is_near(points[i].p50_ms, 1 + number % 7), "%g", points[i].p50_ms);
     }
@@ -88,6 +88,6 @@ Test(speed, many_threads_note_at_once)
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     const size_t count = speed_get(speed, 101, points);
     for (size_t i = 0; i < count; i++) all += points[i].searches;
-    cr_expect_eq(all, 20000 * THREADS);
+    cr_expect_eq(all, (uint64_t)20000 * THREADS);
     speed_free(speed);
 }
