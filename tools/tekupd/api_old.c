@@ -45,23 +45,25 @@ static int more_similar_first(const void *left, const void *right)
     return one < other ? -1 : one > other;
 }
 
-/* Returns how many of the results are similar enough, with their order in `order`; -1 where the
- * answer is none. */
+/* Returns how many of the results are similar enough, with their order in `order`. A text that is
+ * missing is an error: the old calls know no results without content. */
 static long take_results(struct json_slice array, double threshold, struct result *results,
-                         const struct result **order)
+                         const struct result **order, const char *partial, struct error *err)
 {
     struct json_slice element;
-    struct error err = {0};
     size_t at = 0;
     long count = 0;
     int rc;
     while ((rc = json_next_element(array, &at, &element)) == 1) {
         struct result *result = &results[count];
         json_t *rest = NULL;
-        if (json_body_parse(element.text, element.length, members, result->members, &rest, &err) !=
+        if (json_body_parse(element.text, element.length, members, result->members, &rest, err) !=
             0)
             return -1;
         json_decref(rest);
+        if (result->members[CONTENT].text == NULL)
+            return error_set(err, ERR_UNAVAILABLE, NULL, "the answer would be %s",
+                             partial != NULL ? partial : "without content");
         const struct json_slice similarity = result->members[SIMILARITY];
         /* The slice ends where the number does; null is 0. */
         result->similarity = similarity.text != NULL ? strtod(similarity.text, NULL) : 0;
@@ -69,7 +71,7 @@ static long take_results(struct json_slice array, double threshold, struct resul
         order[count] = result;
         count++;
     }
-    if (rc < 0) return -1;
+    if (rc < 0) return error_set(err, ERR_INTERNAL, NULL, "the answer cannot be read");
     qsort(order, (size_t)count, sizeof(*order), more_similar_first);
     return count;
 }
@@ -90,8 +92,8 @@ static void put_results(struct buffer *body, const struct result *const *order, 
     json_put_close(body, '}');
 }
 
-static int convert(struct json_slice array, double threshold, struct buffer *body,
-                   struct error *err)
+static int convert(struct json_slice array, double threshold, const char *partial,
+                   struct buffer *body, struct error *err)
 {
     struct json_slice element;
     size_t at = 0, all = 0;
@@ -99,28 +101,28 @@ static int convert(struct json_slice array, double threshold, struct buffer *bod
     struct result *results = calloc(all + 1, sizeof(*results));
     const struct result **order = calloc(all + 1, sizeof(*order));
     long count = -1;
-    if (results != NULL && order != NULL) count = take_results(array, threshold, results, order);
+    if (results != NULL && order != NULL)
+        count = take_results(array, threshold, results, order, partial, err);
+    else
+        error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     if (count >= 0) put_results(body, order, (size_t)count);
     free(order);
     free(results);
-    return count >= 0 ? 0 : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+    return count >= 0 ? 0 : -1;
 }
 
-/* The answer to POST /v1/search becomes the one to this. A text that is missing is an error here:
- * the old calls know no results without content. */
+/* The answer to POST /v1/search becomes the one to this. */
 static int translate(const struct buffer *answer, double threshold, struct buffer *body,
                      struct error *err)
 {
     static const char *const cut[] = {"results", NULL};
     struct json_slice results;
-    const char *partial = NULL;
     json_t *root = NULL;
     if (answer->failed) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     int rc = json_body_parse(answer->data, answer->length, cut, &results, &root, err);
-    if (rc == 0) partial = json_string_value(json_object_get(root, "partial"));
-    if (partial != NULL)
-        rc = error_set(err, ERR_UNAVAILABLE, NULL, "the answer would be %s", partial);
-    if (rc == 0) rc = convert(results, threshold, body, err);
+    if (rc == 0)
+        rc = convert(results, threshold, json_string_value(json_object_get(root, "partial")), body,
+                     err);
     json_decref(root);
     return rc;
 }
