@@ -156,6 +156,7 @@ def test_the_announcement(client):
     assert answer.status == 200
     card = answer.json
     assert card["transport"] == {"type": "streamable-http", "endpoint": "/mcp"}
+    assert card["authentication"] == {"required": False, "schemes": ["bearer"]}
     assert card["serverInfo"]["name"] == "tekupdb"
     assert card["protocolVersion"] == MODERN and card["supportedProtocolVersions"] == VERSIONS
     assert [tool["name"] for tool in card["tools"]] == TOOLS
@@ -379,8 +380,11 @@ def test_batches_are_of_one_version_only(client):
 
 def test_versions_that_are_not_known(client):
     for version in ("1900-01-01", "2025-11-26", "latest", "x" * 300):
-        given = error(legacy(client, "ping", version=version), -32022, id=None)
+        given = error(legacy(client, "ping", version=version), -32022)
         assert given["data"]["supported"] == VERSIONS and version.startswith(given["data"]["requested"])
+        error(post(client, [], headers={"MCP-Protocol-Version": version}), -32022, id=None)
+        error(post(client, {"jsonrpc": "2.0", "method": "notifications/initialized"},
+                   headers={"MCP-Protocol-Version": version}), -32022, id=None)
         message = modern_message("tools/list", protocolVersion=version)
         given = error(post(client, message, headers=modern_headers(message)), -32022)
         assert given["data"]["supported"] == VERSIONS

@@ -212,12 +212,9 @@ static int configure(struct client *client, const char *method, const char *url,
     return failed;
 }
 
-/* Why no whole answer came, seen from the person at the keyboard. */
-static int explain(const struct client *client, CURLcode code, const char *reason,
-                   struct error *err)
+int client_explain(const char *socket, int code, const char *reason, struct error *err)
 {
-    if (code == CURLE_COULDNT_CONNECT && client_probe(client->socket, err) != SOCKET_ALIVE)
-        return -1;
+    if (code == CURLE_COULDNT_CONNECT && client_probe(socket, err) != SOCKET_ALIVE) return -1;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return error_set(err, ERR_UNAVAILABLE, NULL,
                          "tekupd did not answer within %d minutes; its log may say why",
@@ -227,9 +224,9 @@ static int explain(const struct client *client, CURLcode code, const char *reaso
         return error_set(err, ERR_UNAVAILABLE, NULL,
                          "tekupd cut the connection before it had answered (%s); its log may say "
                          "why",
-                         *reason != '\0' ? reason : curl_easy_strerror(code));
+                         *reason != '\0' ? reason : curl_easy_strerror((CURLcode)code));
     return error_set(err, ERR_UNAVAILABLE, NULL, "the call of tekupd failed: %s",
-                     *reason != '\0' ? reason : curl_easy_strerror(code));
+                     *reason != '\0' ? reason : curl_easy_strerror((CURLcode)code));
 }
 
 /* Sends a call and takes the answer as it comes. Returns 0 when one came, whatever it says. */
@@ -253,7 +250,7 @@ static int exchange(struct client *client, const char *method, const char *targe
 
     const CURLcode code = curl_easy_perform(client->curl);
     if (code != CURLE_OK) {
-        explain(client, code, reason, err);
+        client_explain(client->socket, (int)code, reason, err);
         goto out;
     }
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &response->status);
@@ -359,7 +356,7 @@ int client_follow(struct client *client, const char *target, const char *last_id
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         error_set(err, ERR_UNAVAILABLE, NULL, "tekupd has said nothing for a minute");
     } else if (code != CURLE_OK) {
-        explain(client, code, reason, err);
+        client_explain(client->socket, (int)code, reason, err);
     } else if (response->status == 200) {
         error_set(err, ERR_UNAVAILABLE, NULL, "tekupd has ended the stream: it stops");
     } else {

@@ -37,6 +37,10 @@ void client_free(struct client *client);
 
 const char *client_socket(const struct client *client);
 
+/* Says why no whole answer came over the socket, seen from the person at the keyboard. code and
+ * reason are libcurl's. Returns -1. */
+int client_explain(const char *socket, int code, const char *reason, struct error *err);
+
 struct response {
     long status; /* HTTP's; 0 where no answer came */
     char *body;  /* as it came, NUL-terminated; NULL where no answer came */

@@ -33,6 +33,7 @@ extern const struct command command_doctor;
 extern const struct command command_bench;
 extern const struct command command_backup;
 extern const struct command command_restore;
+extern const struct command command_mcp;
 
 /* ---- What a command says ---- */
 

@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_search, &command_sources, &command_sync,    &command_documents,
-    &command_events, &command_status,  &command_console, &command_doctor,
-    &command_db,     &command_backup,  &command_restore, &command_bench};
+    &command_search,  &command_sources, &command_sync,   &command_documents, &command_events,
+    &command_status,  &command_console, &command_doctor, &command_db,        &command_backup,
+    &command_restore, &command_bench,   &command_mcp};
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 static const char overview_head[] =
@@ -32,8 +32,8 @@ static const char overview_tail[] =
     "  tekup search \"how do I book a day off\"                  finds it\n"
     "  tekup doctor                                            when something is wrong\n"
     "\n"
-    "Every command takes --json for machines (bench: --json FILE). Exit status: 0 done, 1 failed,\n"
-    "2 wrong usage.\n"
+    "Every command but mcp takes --json for machines (bench: --json FILE). Exit status: 0 done,\n"
+    "1 failed, 2 wrong usage.\n"
     "\n"
     "Environment:\n"
     "  TEKUP_RUN    directory of the daemon's socket; else /run/tekupdb for root, and for a\n"

@@ -6,6 +6,7 @@
  */
 #include "tools/tekupd/api.h"
 
+#include "tools/tekupd/guard.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/mcp.h"
 #include "tools/tekupd/mcp_tools.h"
@@ -138,6 +139,7 @@ static int check_headers(const struct http_request *request, const struct mcp_me
                          struct mcp_fault *fault)
 {
     const char *version = http_header(request, "MCP-Protocol-Version");
+    if (version != NULL && !mcp_version_known(version)) return mcp_fault_version(fault, version);
     if (message->kind != MCP_REQUEST) return 0;
     if (!message->modern) {
         if (version == NULL || strcmp(version, MCP_MODERN) != 0) return 0;
@@ -179,14 +181,12 @@ static bool origin_is_own(const char *origin, const char *host)
 static int check_request(const struct http_request *request, struct mcp_fault *fault)
 {
     const char *origin = http_header(request, "Origin");
-    const char *version = http_header(request, "MCP-Protocol-Version");
     if (origin != NULL && !origin_is_own(origin, http_header(request, "Host")))
         return mcp_fault_set(fault, MCP_INVALID_REQUEST, 403,
                              "pages of other servers may not ask here (Origin)");
     if (!accepts_json(http_header(request, "Accept")))
         return mcp_fault_set(fault, MCP_INVALID_REQUEST, 406,
                              "the answer is application/json, which Accept does not name");
-    if (version != NULL && !mcp_version_known(version)) return mcp_fault_version(fault, version);
     return 0;
 }
 
@@ -209,6 +209,7 @@ static int check_batch(const struct http_request *request, const json_t *root,
                        struct mcp_fault *fault)
 {
     const char *version = http_header(request, "MCP-Protocol-Version");
+    if (version != NULL && !mcp_version_known(version)) return mcp_fault_version(fault, version);
     if (version != NULL && strcmp(version, MCP_BATCHES) != 0)
         return mcp_fault_set(fault, MCP_INVALID_REQUEST, 400,
                              "version %s has no batches: send each message by itself", version);
@@ -278,7 +279,6 @@ void api_mcp_card(struct daemon *daemon, struct http_request *request)
 {
     struct buffer body = {0};
     char *tools = mcp_tools_list();
-    (void)daemon;
     json_put_open(&body, '{');
     json_field_text(&body, "protocolVersion", MCP_MODERN);
     json_put_key(&body, "supportedProtocolVersions");
@@ -295,7 +295,7 @@ void api_mcp_card(struct daemon *daemon, struct http_request *request)
     json_put_close(&body, '}');
     json_put_key(&body, "authentication");
     json_put_open(&body, '{');
-    json_field_boolean(&body, "required", true);
+    json_field_boolean(&body, "required", http_came_by_door(request) && guard_asks(daemon->guard));
     json_field_raw(&body, "schemes", "[\"bearer\"]");
     json_put_close(&body, '}');
     mcp_put_offer(&body);

@@ -121,6 +121,11 @@ const char *guard_admit(struct guard *guard, const struct http_request *request,
     return host_is_ours(guard, host) ? NULL : "the host is neither an address nor [http] host";
 }
 
+bool guard_asks(const struct guard *guard)
+{
+    return !guard->open;
+}
+
 /* ---- Sessions -------------------------------------------------------------------------------- */
 
 static int make_key(char key[GUARD_KEY_SIZE], struct error *err)

@@ -18,6 +18,7 @@
 #include "tools/tekupd/config.h"
 #include "tools/tekupd/http.h"
 
+#include <stdbool.h>
 #include <time.h>
 
 enum { GUARD_SESSION_S = 60, GUARD_SESSIONS = 16, GUARD_KEY_SIZE = 65, GUARD_URL_SIZE = 256 };
@@ -37,6 +38,9 @@ void guard_free(struct guard *guard);
 
 /* For http_options: NULL where the request may come in. */
 const char *guard_admit(struct guard *guard, const struct http_request *request, int *status);
+
+/* Whether a key is asked for at the port of http.listen. */
+bool guard_asks(const struct guard *guard);
 
 struct guard_session {
     char key[GUARD_KEY_SIZE];
