@@ -2,10 +2,14 @@
 GET /health. Their form is what those services were written for, errors included."""
 
 import datetime
+import hashlib
+import hmac
+import http.client
+import socket
 
 import pytest
 
-from client import raw
+from client import Response, raw
 
 TEXTS = {
     ("github", "tekup/handbook", "leave.md"): "Whoever wants a day off asks a week before. A day off is paid.",
@@ -184,3 +188,42 @@ def test_health(client):
     answer = client.get("/health")
     assert answer.status == 200 and answer.json == {"status": "ok"}
     assert client.call("HEAD", "/health").status == 200
+
+
+# ---- Over TCP, as the services call ----
+
+KEY = "key of TekupVault's services"
+
+
+def over_tcp(port, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    received = connection.getresponse()
+    answer = Response(received.status, received.headers, received.read())
+    connection.close()
+    return answer
+
+
+def test_the_key_comes_in_either_header(make_daemon):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    daemon = make_daemon(config=f"[http]\nlisten = 127.0.0.1:{port}\n",
+                         environment={"TEKUP_HTTP_KEY": KEY, "TEKUP_GITHUB_WEBHOOK_SECRET": "secret"})
+    daemon.start()
+    daemon.client.put_document("r", "p", "A day off.")
+    asked = '{"query": "a day off"}'
+    for headers in ({"X_API_Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+        assert over_tcp(port, "POST", "/api/search", asked, **headers).json["count"] == 1
+        assert over_tcp(port, "GET", "/api/sync-status", **headers).json == {"success": True, "items": []}
+        failed(over_tcp(port, "GET", "/api/nothing", **headers), 404)
+    for headers in ({}, {"X_API_Key": "wrong"}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
+        failed(over_tcp(port, "POST", "/api/search", asked, **headers), 401)
+        failed(over_tcp(port, "GET", "/api/sync-status", **headers), 401)
+    assert over_tcp(port, "GET", "/health").json == {"status": "ok"}
+    unsigned = over_tcp(port, "POST", "/webhook/github", "{}", X_GitHub_Event="ping", X_GitHub_Delivery="1")
+    assert unsigned.status == 401
+    right = "sha256=" + hmac.new(b"secret", b"{}", hashlib.sha256).hexdigest()
+    signed = over_tcp(port, "POST", "/webhook/github", "{}", X_GitHub_Event="ping", X_GitHub_Delivery="1",
+                      X_Hub_Signature_256=right)
+    assert signed.status == 202
