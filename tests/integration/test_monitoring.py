@@ -123,13 +123,75 @@ def test_alerts_say_what_is_wrong_and_what_to_do():
         assert set(rule["annotations"]) == {"summary", "description"}
 
 
-def test_promtool_takes_the_rules_and_the_queries(tmp_path):
+@pytest.fixture
+def promtool():
     if not shutil.which("promtool"):
         pytest.skip("promtool is not here (Debian's package prometheus)")
+
+    def run(*arguments):
+        said = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True)
+        assert said.returncode == 0 and "SUCCESS" in said.stdout, said
+
+    return run
+
+
+def test_promtool_takes_the_rules_and_the_queries(promtool, tmp_path):
     recorded = [{"record": f"query:{number}", "expr": expr.replace("$__rate_interval", "5m").replace("$instance", ".*")}
                 for number, (_, expr, _) in enumerate(dashboard_queries())]
     queries = tmp_path / "queries.yml"
     queries.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
     for file in (RULES, queries):
-        said = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True)
-        assert said.returncode == 0 and "SUCCESS" in said.stdout, said
+        promtool("check", "rules", file)
+
+
+# Of an alert: the series of two hours, a value a minute, in Prometheus's notation, and whether it then fires.
+STORIES = [
+    ("TekupdbDown", {'up{job="tekupdb"}': "0x120"}, True),
+    ("TekupdbDown", {'up{job="tekupdb"}': "1x119 0"}, False),
+    ("TekupdbRestarts", {'process_start_time_seconds{job="tekupdb"}': "1x100 5 9 13 13x17"}, True),
+    ("TekupdbRestarts", {'process_start_time_seconds{job="tekupdb"}': "1x100 5 5x19"}, False),
+    ("TekupdbNotReady", {"tekupdb_ready": "1x110 0x9"}, True),
+    ("TekupdbNoLeader", {'tekupdb_leader{job="t",instance="a"}': "0x120", 'tekupdb_leader{job="t",instance="b"}': "0x120"}, True),
+    ("TekupdbNoLeader", {'tekupdb_leader{job="t",instance="a"}': "0x120", 'tekupdb_leader{job="t",instance="b"}': "1x120"}, False),
+    ("TekupdbSearchesSlow", {'tekupdb_search_seconds_bucket{mode="vector",le="0.5"}': "0+50x120",
+                             'tekupdb_search_seconds_bucket{mode="vector",le="1"}': "0+100x120",
+                             'tekupdb_search_seconds_bucket{mode="vector",le="+Inf"}': "0+100x120"}, True),
+    ("TekupdbSearchesSlow", {'tekupdb_search_seconds_bucket{mode="vector",le="0.5"}': "0+100x120",
+                             'tekupdb_search_seconds_bucket{mode="vector",le="1"}': "0+100x120",
+                             'tekupdb_search_seconds_bucket{mode="vector",le="+Inf"}': "0+100x120"}, False),
+    ("TekupdbSearchesFail", {'tekupdb_search_seconds_count{mode="vector"}': "0+100x120",
+                             'tekupdb_searches_failed_total{code="unavailable"}': "0+5x120"}, True),
+    ("TekupdbSearchesFail", {'tekupdb_search_seconds_count{mode="vector"}': "0+100x120",
+                             'tekupdb_searches_failed_total{code="invalid"}': "0+50x120",
+                             'tekupdb_searches_failed_total{code="unavailable"}': "0x120"}, False),
+    ("TekupdbDefect", {'tekupdb_http_responses_total{status="500"}': "0x115 1x4"}, True),
+    ("TekupdbIndexBehind", {'tekupdb_follower_state{state="catchingUp"}': "1x120"}, True),
+    ("TekupdbEmbeddingsFail", {'tekupdb_embedding_failures_total{provider="openai",kind="query"}': "0+3x120",
+                               'tekupdb_embedding_seconds_count{provider="openai",kind="query"}': "0+10x120"}, True),
+    ("TekupdbModelChangeStuck", {"tekupdb_model_change_wanted": "1x120", "tekupdb_model_change_failing": "0x120",
+                                 "tekupdb_model_change_done": "7x120"}, True),
+    ("TekupdbModelChangeStuck", {"tekupdb_model_change_wanted": "1x120", "tekupdb_model_change_failing": "0x120",
+                                 "tekupdb_model_change_done": "7+9x120"}, False),
+    ("TekupdbSyncsFail", {'tekupdb_syncs_ended_total{source="github",result="error"}': "0x60 1x59",
+                          'tekupdb_syncs_ended_total{source="github",result="success"}': "4x120"}, True),
+    ("TekupdbSyncsFail", {'tekupdb_syncs_ended_total{source="github",result="error"}': "0x60 1x59",
+                          'tekupdb_syncs_ended_total{source="github",result="success"}': "4x100 5x19"}, False),
+    ("TekupdbServicesTurnedAway", {'tekupdb_passthrough_wait_timeouts_total{role="tekup_billy"}': "0x118 2x1"}, True),
+    ("TekupdbServicesNearTheLimit", {"tekupdb_passthrough_client_connections": "95x120",
+                                     "tekupdb_passthrough_client_limit": "100x120"}, True),
+]
+
+
+def story(alert, series, fires):
+    # How often it fires, whatever its labels are.
+    count = {"expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)', "eval_time": "120m",
+             "exp_samples": [{"labels": "{}", "value": int(fires)}]}
+    return {"interval": "1m", "promql_expr_test": [count],
+            "input_series": [{"series": name, "values": values} for name, values in series.items()]}
+
+
+def test_alerts_wake_somebody_when_they_should(promtool, tmp_path):
+    tests = tmp_path / "tests.yml"
+    tests.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m",
+                                     "tests": [story(*told) for told in STORIES]}))
+    promtool("test", "rules", tests)
