@@ -50,7 +50,12 @@ lrwxrwxrwx usr/share/bash-completion/completions/tekupd
 -rw-r--r-- usr/share/doc/tekupdb/copyright
 -rw-r--r-- usr/share/doc/tekupdb/examples/tekupd.conf
 -rw-r--r-- usr/share/lintian/overrides/tekupdb
+-rw-r--r-- usr/share/tekupdb/grafana/tekupdb.json
+-rw-r--r-- usr/share/tekupdb/prometheus/tekupdb.rules.yml
 FILES
+for guide in "$source"/tools/guides/*.md; do
+    [[ ! -f $guide ]] || printf -- '-rw-r--r-- usr/share/doc/tekupdb/%s\n' "${guide##*/}" >>"$place/wanted"
+done
 dpkg-deb -c "${deb[0]}" | awk '!/^d/ { sub(/^\.\//, "", $6); print $1, $6 }' | sort >"$place/there"
 diff <(sort "$place/wanted") "$place/there" || fail "the package has other files than it should (< should, > has)"
 ! dpkg-deb -c "${deb[0]}" | awk '$2 != "root/root"' | grep . || fail "not everything is root's"
