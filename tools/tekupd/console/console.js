@@ -201,11 +201,13 @@ function ofBytes(text, ranges) {
     return ranges.map(({ start, end }) => [at[clamp(start, 0, encoded.length)], at[clamp(end, 0, encoded.length)]]);
 }
 
-/* Where the words of a query stand in a text, as the command line marks them: longer words also as
- * beginnings. Words after '-' are not wanted. */
+const COMMON = new Set("a an and are as at be by can do for from has how i in is it of on or that the this to was we what when where which who will with you".split(" "));
+
+/* Where the words of a query stand in a text, for answers that do not say: longer words also as
+ * beginnings, common ones only where there is no other. Words after '-' are not wanted. */
 function wordsIn(text, asked) {
     const words = [...asked.matchAll(/(^|[^\p{L}\p{N}_])(-?)([\p{L}\p{N}_]+)/gu)].filter((m) => m[2] === "").map((m) => m[3].toLowerCase());
-    const longer = words.filter((word) => word.length > 1);
+    const longer = words.filter((word) => word.length > 1 && !COMMON.has(word));
     const terms = longer.length > 0 ? longer : words;
     if (terms.length === 0) return [];
     const found = [];
@@ -1096,6 +1098,7 @@ const map = {
         const text = atob(answer.points || ""), records = new Uint8Array(text.length);
         for (let i = 0; i < text.length; i++) records[i] = text.charCodeAt(i);
         const n = Math.floor(records.length / RECORD);
+        this.smallestLast(records, n, answer.repositories);
         const floats = new Float32Array(records.buffer), shorts = new Uint16Array(records.buffer);
         const twins = [];
         const box = [Infinity, Infinity, -Infinity, -Infinity];
@@ -1121,6 +1124,17 @@ const map = {
         this.colours();
         if (first) this.fit(false);
         this.wake();
+    },
+
+    /* Puts the points of the larger repositories first, so that those of the smaller lie above them. */
+    smallestLast(records, n, all) {
+        const from = new Uint32Array(records.slice(0, n * RECORD).buffer), to = new Uint32Array(records.buffer);
+        const order = all.map((one, index) => index).sort((a, b) => all[b].count - all[a].count);
+        const rank = new Map(order.map((index, at) => [index, at])), rankOf = (i) => rank.get(from[i * 4 + 3] & 0xffff) ?? all.length;
+        const next = new Uint32Array(all.length + 2);
+        for (let i = 0; i < n; i++) next[rankOf(i) + 1]++;
+        for (let r = 0; r <= all.length; r++) next[r + 1] += next[r];
+        for (let i = 0; i < n; i++) to.set(from.subarray(i * 4, i * 4 + 4), next[rankOf(i)]++ * 4);
     },
 
     /* The points in cells of a grid, so that the nearest one is found in no time. */
@@ -1175,7 +1189,7 @@ const map = {
         return all.map((one, index) => {
             const peak = [...cells[index].values()].reduce((best, cell) => (cell[0] > best[0] ? cell : best), [0, 0, 0]);
             return { index, one, x: peak[1] / peak[0], y: peak[2] / peak[0], count: peak[0] };
-        }).filter((peak) => peak.count > 0).sort((a, b) => b.one.count - a.one.count).slice(0, 14);
+        }).filter((peak) => peak.count > 0 && peak.one.count >= n / 200).sort((a, b) => b.one.count - a.one.count).slice(0, 14);
     },
 
     legend() {
