@@ -628,6 +628,29 @@ Test(server_binaries, finds_the_newest_or_the_one_that_is_asked_for, PLACE)
     cr_expect_eq(found.major, 14);
 }
 
+Test(server_binaries, finds_programs_that_are_new_enough, PLACE)
+{
+    static const char *const names[] = {"postgres", "initdb", NULL};
+    static const char *const others[] = {"postgres", "pg_dump", NULL};
+    char pattern[64];
+    struct server_binaries found;
+    snprintf(pattern, sizeof(pattern), "%s/*/bin", root);
+    const char *const places[] = {pattern, NULL};
+    fake_server("14", "postgres (PostgreSQL) 14.9 (Debian 14.9-1)");
+    fake_server("15", "postgres (PostgreSQL) 15.1");
+    fake_server("17", "postgres (PostgreSQL) 17.2");
+    cr_assert_eq(server_programs_find(places, names, 15, &found), 0);
+    cr_expect_eq(found.major, 15);
+    cr_assert_eq(server_programs_find(places, names, 16, &found), 0);
+    cr_expect_eq(found.major, 17);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s", getenv("PATH"));
+    setenv("PATH", "/bin/nowhere", 1); /* no pg_config */
+    cr_expect_eq(server_programs_find(places, names, 18, &found), -1);
+    cr_expect_eq(server_programs_find(places, others, 15, &found), -1);
+    setenv("PATH", path, 1);
+}
+
 Test(server_binaries, says_what_to_install, PLACE)
 {
     char pattern[64];

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import random
 import resource
 import signal
@@ -17,6 +18,7 @@ import time
 import psycopg2
 import pytest
 
+from conftest import WITH_PGVECTOR
 from corpus import write_tree
 from daemon import TEKUP, descendants, process_figure, sanitizer, wait_for
 from server import unprivileged
@@ -606,6 +608,46 @@ def test_an_owner_that_is_no_superuser(make_daemon, server, tmp_path):
         cursor.execute("SELECT count(*) FROM pg_extension WHERE extname = 'dblink'")
         assert cursor.fetchone() == (1,)
     connection.close()
+
+
+@pytest.fixture
+def newer_programs(tmp_path):
+    """A PATH in which pg_dump and pg_restore are those of the server with pgvector, by that system's own libraries."""
+    root = subprocess.run([WITH_PGVECTOR.parent / "pgvector-root"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    loader = next(pathlib.Path(root, "usr", "lib").glob("*-linux-gnu*/ld-linux-*.so.*"))
+    place = tmp_path / "programs"
+    place.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (place / name).write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent}'
+                                  f' {root}/usr/lib/postgresql/17/bin/{name} "$@"\n')
+    (place / "pg_config").write_text(f"#!/bin/sh\necho {place}\n")
+    for path in place.iterdir():
+        path.chmod(0o755)
+    return f"{place}:{os.environ['PATH']}"
+
+
+def test_with_pgvector(pgvector_database, newer_programs, make_daemon, tmp_path):
+    url = pgvector_database("backup_of_vectors")
+    daemon = make_daemon(database_url=url, environment={"VECTORS": url, "PATH": newer_programs}).start()
+    daemon.client.put_document("me", "mine.md", "Something that is kept, about walruses.")
+    path = tmp_path / "b.tar"
+    run(daemon, "backup", path, "--url-env", "VECTORS")
+    daemon.client.put_document("me", "later.md", "Something that is not kept.")
+    run(daemon, "restore", "--force", path, "--url-env", "VECTORS")
+    assert [d["path"] for d in daemon.client.documents()] == ["mine.md"]
+    assert daemon.client.search(query="walruses", limit=1)[0]["path"] == "mine.md"
+    verify(daemon)
+    assert daemon.client.status()["database"]["pgvector"]
+    # An older server than it came from, and one that has no pgvector.
+    other = make_daemon(environment={"PATH": newer_programs}).start()
+    if other.client.status()["database"]["serverVersion"] < "17":
+        _, err = run(other, "restore", path, code=1)
+        assert "it is of PostgreSQL 17, and this server is PostgreSQL 1" in err
+        rewrite(path, tmp_path / "older.tar", lambda m: m.update(postgresql=100000))
+        if not other.client.status()["database"]["pgvector"]:
+            _, err = run(other, "restore", tmp_path / "older.tar", code=1)
+            assert "the backup needs the extension vector" in err
+    assert other.client.documents() == []
 
 
 def test_several_daemons_read_what_was_restored(backup, filled, server, make_daemon):
