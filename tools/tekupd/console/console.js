@@ -239,18 +239,24 @@ function marked(text, ranges, from = 0, to = text.length) {
     return parts;
 }
 
+/* Which of the ranges begins the stretch of a text where most different words stand together. */
+function densest(text, ranges, room) {
+    let best = 0, most = 0;
+    for (let i = 0; i < ranges.length; i++) {
+        const seen = new Set();
+        for (let j = i; j < ranges.length && ranges[j][1] - ranges[i][0] < room; j++) seen.add(text.slice(...ranges[j]).toLowerCase());
+        if (seen.size > most) [best, most] = [i, seen.size];
+    }
+    return best;
+}
+
 /* The part of a passage that says why it was found: where most marks stand together. */
 function excerpt(text, ranges, room = 300) {
     let from = 0;
     if (ranges.length > 0 && text.length > room) {
-        let best = 0, most = 0;
-        for (let i = 0; i < ranges.length; i++) {
-            const seen = new Set();
-            for (let j = i; j < ranges.length && ranges[j][1] - ranges[i][0] < room * 0.8; j++) seen.add(text.slice(...ranges[j]).toLowerCase());
-            if (seen.size > most) [best, most] = [i, seen.size];
-        }
-        from = Math.max(0, ranges[best][0] - 60);
-        const blank = text.slice(from, ranges[best][0]).search(/\s/);
+        const [start] = ranges[densest(text, ranges, room * 0.8)];
+        from = Math.max(0, start - 60);
+        const blank = text.slice(from, start).search(/\s/);
         if (from > 0 && blank >= 0) from += blank + 1;
     }
     const to = Math.min(text.length, from + room * 1.3);
@@ -636,7 +642,13 @@ const reader = {
             around.after ? make("pre", { class: "around" }, around.after) : null,
             around.atEnd ? make("p", { class: "edge last" }, "End of the document") : more("after"));
         if (scroll === "before") pages.scrollTop = pages.scrollHeight - fromEnd;
-        else if (scroll) pages.scrollTop = Math.max(0, passage.offsetTop - pages.offsetTop - 60);
+        else if (scroll) {
+            /* To the passage, or further in where what was found would stay below. */
+            const top = passage.getBoundingClientRect().top - pages.getBoundingClientRect().top + pages.scrollTop - 60;
+            const mark = passage.querySelectorAll("mark")[ranges.length > 0 ? densest(around.chunk.text, ranges, 240) : 0];
+            const deep = mark ? mark.getBoundingClientRect().top - pages.getBoundingClientRect().top + pages.scrollTop - pages.clientHeight * 0.6 : 0;
+            pages.scrollTop = Math.max(0, top, deep);
+        }
     },
 
     grow(side) {
