@@ -170,7 +170,7 @@ static int take_tables(PGconn *conn, struct backup_inventory *inventory, struct 
     int rc = 0;
     inventory->tables = calloc((size_t)PQntuples(rows) + 1, sizeof(*inventory->tables));
     if (inventory->tables == NULL) rc = out_of_memory(err);
-    for (int i = 0; rc == 0 && i < PQntuples(rows); i++) {
+    for (int i = 0; inventory->tables != NULL && rc == 0 && i < PQntuples(rows); i++) {
         if (is_passing(sql_get_text(rows, i, 2))) continue;
         struct backup_table *table = &inventory->tables[inventory->table_count++];
         table->schema = sql_copy_text(rows, i, 0, &failed);

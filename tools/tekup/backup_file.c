@@ -323,6 +323,7 @@ static bool is_part(const char *name)
 /* Names the first entry whose line is another one. */
 static int compare(const struct reader *reader, const struct buffer *sums, struct error *err)
 {
+    if (sums->data == NULL) return damaged(reader->path, BACKUP_SUMS, err);
     if (reader->length == sums->length && memcmp(reader->bytes, sums->data, sums->length) == 0)
         return 0;
     const char *line = sums->data;
