@@ -143,6 +143,11 @@ struct embedding_page {
 int vault_page_embeddings(struct pool *pool, const char *model, int32_t after, size_t limit,
                           float *vectors, struct embedding_page *page, struct error *err);
 
+/* The vectors of these embeddings, of whichever model; found[i] is false where one is gone or not
+ * usable. vectors has room for count x EMBEDDING_DIM. */
+int vault_fetch_vectors(struct pool *pool, const int64_t *embedding_ids, size_t count,
+                        float *vectors, bool *found, struct error *err);
+
 /* ---- For a sync ---- */
 
 /* Calls `each` for every document of a repository with the sha it was written with and whether all

@@ -271,6 +271,9 @@ int vault_sweep_chunks(struct pool *pool, struct error *err)
                            "DELETE FROM tekupdb.\"Chunk\" c WHERE NOT EXISTS (SELECT"
                            " FROM vault.\"VaultEmbedding\" e WHERE e.\"id\" = c.\"embeddingId\""
                            " AND e.\"documentId\" = c.\"documentId\");"
+                           "DELETE FROM tekupdb.\"ChunkWords\" w WHERE NOT EXISTS (SELECT"
+                           " FROM vault.\"VaultEmbedding\" e WHERE e.\"id\" = w.\"embeddingId\""
+                           " AND e.\"documentId\" = w.\"documentId\");"
                            "DELETE FROM tekupdb.\"RejectedChunk\" r WHERE NOT EXISTS (SELECT"
                            " FROM vault.\"VaultDocument\" d WHERE d.\"id\" = r.\"documentId\");"
                            "COMMIT",

@@ -87,10 +87,12 @@ static int check_write(const struct document_write *write, struct error *err)
 
 /* ---- Put ---- */
 
-/* Begins the transaction and tells how embeddings are to be sent, in one round trip. */
+/* Begins the transaction and tells how embeddings are to be sent. The triggers need not make the
+ * words of passages anew that are about to be replaced (migrations/0016_words.sql). */
 static int begin_put(PGconn *conn, enum embedding_form *form, struct error *err)
 {
-    if (sql_run(conn, MODEL_BEGIN_WRITING, err) != 0) return -1;
+    if (sql_run(conn, MODEL_BEGIN_WRITING "; SET LOCAL tekupdb.rewriting TO 'on'", err) != 0)
+        return -1;
     PGresult *result = sql_execute(conn, embedding_form_query, NULL, err);
     if (result == NULL) return -1;
     *form = embedding_form_read(result);
@@ -293,8 +295,9 @@ static int put_once(struct pool *pool, PGconn *conn, struct document_write *writ
     if (reserve_ids(conn, write, err) != 0) return -1;
     if (remove_old(conn, write, result, err) != 0) return -1;
     if (write->chunk_count > 0) {
-        if (copy_embeddings(conn, write, result->document_id, form, err) != 0) return -1;
+        /* The trigger on the embeddings takes the words of their passages from the chunks. */
         if (copy_chunks(conn, write, result->document_id, err) != 0) return -1;
+        if (copy_embeddings(conn, write, result->document_id, form, err) != 0) return -1;
     }
     if (put_rejected(conn, write, result->document_id, err) != 0) return -1;
     return sql_commit(conn, err);
