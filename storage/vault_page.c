@@ -58,13 +58,12 @@ int vault_fetch_vectors(struct pool *pool, const int64_t *embedding_ids, size_t 
         sql_put_int8(&ids, embedding_ids[i]);
     }
     sql_bytes(&sql, INT8_ARRAY, ids.data, ids.length);
-    PGresult *rows =
-        ids.failed ? NULL
-                   : sql_query(pool,
-                               "SELECT u.place, e.\"embedding\" FROM unnest($1)"
-                               " WITH ORDINALITY AS u (id, place)"
-                               " JOIN vault.\"VaultEmbedding\" e ON e.\"id\" = u.id",
-                               &sql, err);
+    PGresult *rows = ids.failed ? NULL
+                                : sql_query(pool,
+                                            "SELECT u.place, e.\"embedding\" FROM unnest($1)"
+                                            " WITH ORDINALITY AS u (id, place)"
+                                            " JOIN vault.\"VaultEmbedding\" e ON e.\"id\" = u.id",
+                                            &sql, err);
     if (ids.failed) error_set(err, ERR_INTERNAL, NULL, "out of memory");
     buffer_free(&ids);
     if (rows == NULL) return -1;
@@ -72,10 +71,9 @@ int vault_fetch_vectors(struct pool *pool, const int64_t *embedding_ids, size_t 
         const int64_t place = sql_get_int8(rows, row, 0);
         if (place < 1 || (size_t)place > count || sql_is_null(rows, row, 1)) continue;
         float *vector = vectors + (size_t)(place - 1) * EMBEDDING_DIM;
-        found[place - 1] =
-            embedding_decode(PQgetvalue(rows, row, 1), (size_t)PQgetlength(rows, row, 1), vector) ==
-                0 &&
-            embedding_usable(vector);
+        found[place - 1] = embedding_decode(PQgetvalue(rows, row, 1),
+                                            (size_t)PQgetlength(rows, row, 1), vector) == 0 &&
+                           embedding_usable(vector);
     }
     PQclear(rows);
     return 0;

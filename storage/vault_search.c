@@ -270,7 +270,8 @@ static int read_hits(const PGresult *result, const struct vault_search *search, 
     }
     const size_t count = rank(result, search->threshold, candidates, &cut);
     for (size_t i = 0; rc == 0 && i < count && *found < search->limit; i++) {
-        if (is_taken(*hits, *found, sql_get_text(result, candidates[i].row, 2))) continue;
+        if (!search->chunks && is_taken(*hits, *found, sql_get_text(result, candidates[i].row, 2)))
+            continue;
         rc = read_hit(result, &candidates[i], &(*hits)[(*found)++], err);
     }
     *whole = *found == search->limit || cut || (way != BY_INDEX && given < rows);
@@ -313,7 +314,8 @@ static int search_in(PGconn *conn, const struct vault_search *search, struct vau
                  &whole, err);
     if (rc == 0 && !whole) {
         vault_hits_free(*hits, *found);
-        rc = try(conn, &pgvector, search, BY_DOCUMENT, search->limit, hits, found, &whole, err);
+        rc = try(conn, &pgvector, search, search->chunks ? BY_SCAN : BY_DOCUMENT, search->limit,
+                 hits, found, &whole, err);
     }
     free(pgvector.schema);
     return rc;

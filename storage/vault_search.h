@@ -15,7 +15,8 @@
 struct vault_search {
     const float *vector; /* EMBEDDING_DIM floats, finite, not zero */
     const char *model;   /* whose embeddings; those that say nothing of theirs count as its own */
-    size_t limit;        /* documents wanted, 1 to 1,000 */
+    size_t limit;        /* documents wanted, 1 to 2,000 */
+    bool chunks;         /* not documents, but every embedding */
     size_t ef;           /* effort of an HNSW index; 0: what fits the limit */
     float threshold;     /* least similarity; -infinity: none */
     const char *source, *repository, *path_prefix; /* NULL: any */

@@ -48,14 +48,14 @@ struct vault_text_search {
     const char *query; /* what a passage has to match */
     const struct vault_part *parts;
     size_t part_count;
-    size_t limit; /* 1 to 1,000 */
+    size_t limit; /* 1 to 2,000 */
     bool chunks;  /* every passage; otherwise the best one of each document */
     const char *source, *repository, *path_prefix; /* NULL: any */
     const char *metadata; /* JSON that the documents' metadata contains (@>); NULL: any */
 };
 
 /* Of a query that more passages match, so many are ranked. */
-enum { VAULT_TEXT_RANKED = 20000 };
+enum { VAULT_TEXT_RANKED = 10000 };
 
 /* What matches, best first (equal ones by the embedding's id); `similarity` of a hit is its rank, a
  * number over 0. *hits is released by vault_hits_free. Errors: ERR_INVALID (field "metadata"). */

@@ -91,7 +91,7 @@ Test(catalog, gives_the_best_hit_of_each_document)
     const tk_hit hits[] = {{2, 0.9f}, {77, 0.85f}, {1, 0.8f}, {4, 0.7f}, {3, 0.6f}};
     struct catalog_hit best[3];
     size_t found;
-    cr_assert_eq(catalog_best(catalog, hits, 5, 3, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, hits, 5, 3, false, best, &found, NULL), 0);
     cr_assert_eq(found, 3);
     cr_expect_eq(best[0].embedding, 2);
     cr_expect_str_eq(best[0].document, "a");
@@ -101,10 +101,10 @@ Test(catalog, gives_the_best_hit_of_each_document)
     cr_expect_str_eq(best[1].source, "local");
     cr_expect_eq(best[2].embedding, 3);
     catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, hits, 5, 1, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, hits, 5, 1, false, best, &found, NULL), 0);
     cr_expect_eq(found, 1);
     catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, hits, 0, 3, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, hits, 0, 3, false, best, &found, NULL), 0);
     cr_expect_eq(found, 0);
     catalog_free(catalog);
 }
@@ -286,7 +286,7 @@ static void *read_on(void *arg)
         struct catalog_hit best[3];
         size_t found = 0;
         struct catalog_filter filter;
-        if (catalog_best(race->catalog, hits, 3, 3, best, &found, NULL) != 0)
+        if (catalog_best(race->catalog, hits, 3, 3, false, best, &found, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
         for (size_t i = 0; i < found; i++) {
             /* A document is always seen whole: its path begins with its repository's name. */

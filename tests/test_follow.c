@@ -154,7 +154,7 @@ static const char *find(struct replica *replica, unsigned seed, const char *repo
     cr_assert_eq(
         catalog_narrow(replica_catalog(replica), NULL, repository, NULL, NULL, 0, &filter, &err),
         0);
-    const struct replica_query query = {vector, 5, 0, -INFINITY, &filter, NULL};
+    const struct replica_query query = {vector, 5, false, 0, -INFINITY, &filter, NULL};
     cr_assert_eq(replica_search(replica, &query, &hits, &found, &err), 0, "%s", err.message);
     snprintf(path, sizeof(paths[0]), "%s",
              found > 0 && hits[0].similarity > 0.99f ? hits[0].path : "");
@@ -415,7 +415,7 @@ Test(follow, finds_as_many_documents_as_are_wanted_past_one_with_many_chunks)
     cr_assert_eq(catalog_narrow(replica_catalog(scene->follow.replica), NULL, NULL, NULL, NULL, 0,
                                 &filter, &err),
                  0);
-    const struct replica_query query = {vector, 10, 0, -INFINITY, &filter, NULL};
+    const struct replica_query query = {vector, 10, false, 0, -INFINITY, &filter, NULL};
     cr_assert_eq(replica_search(scene->follow.replica, &query, &hits, &found, &err), 0, "%s",
                  err.message);
     cr_expect_eq(found, 10);

@@ -39,12 +39,12 @@ Test(migrate, makes_everything_once)
     cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM pg_tables WHERE schemaname IN"
                                          " ('vault','billy','renos','crm','flow','shared')"),
                      "32");
-    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "15");
+    cr_expect_str_eq(fixture_value(conn, "SELECT count(*) FROM tekupdb.\"Migration\""), "16");
     cr_expect_str_eq(
         fixture_value(conn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
                             " WHERE schemaname = 'tekupdb'"),
-        "Change Chunk Cursor Delivery Door Feed Follower Migration Model PaidEmbedding Refused"
-        " RejectedChunk Source Staged");
+        "Change Chunk ChunkWords Cursor Delivery Door Feed Follower Migration Model PaidEmbedding Refused"
+        " RejectedChunk Source Staged WordsState");
 
     cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
     cr_expect_eq(result.applied, 0);

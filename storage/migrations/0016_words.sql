@@ -105,6 +105,9 @@ DECLARE
     state tekupdb."WordsState";
     ids integer[];
 BEGIN
+    IF (SELECT s."complete" FROM tekupdb."WordsState" s) THEN
+        RETURN true;
+    END IF;
     SELECT * INTO STRICT state FROM tekupdb."WordsState" FOR UPDATE;
     IF state."complete" THEN
         RETURN true;

@@ -91,12 +91,16 @@ def test_searches_go_on_without_the_database(away, server):
 
     unavailable(client.post("/v1/search", {"query": "x", "metadata": {"kept": True}}))
     batch = client.post("/v1/search/batch", {"searches": [
-        {"query": TEXTS["03.md"], "include": []}, {"query": "x", "metadata": {"kept": True}}, {"query": "x"}]})
+        {"query": TEXTS["03.md"], "include": [], "mode": "vector"}, {"query": "x", "metadata": {"kept": True}},
+        {"query": "x"}, {"query": "x", "mode": "text"}, {"query": TEXTS["03.md"], "include": []}]})
     assert batch.status == 200
-    first, second, third = batch.json["responses"]
+    first, second, third, fourth, fifth = batch.json["responses"]
     assert first["results"][0]["path"] == "03.md" and first["partial"] is None
-    assert second["error"]["code"] == "unavailable"
+    assert second["error"]["code"] == fourth["error"]["code"] == "unavailable"
     assert third["partial"]
+    assert fifth["results"][0]["path"] == "03.md" and fifth["mode"] == "hybrid"
+    assert fifth["partial"].startswith("by the vectors alone: ")
+    unavailable(client.post("/v1/search", {"query": "x", "mode": "text"}))
 
     identifier = client.search(query=TEXTS["01.md"], include=[])[0]["id"]
     unavailable(client.get(f"/v1/documents/{identifier}"))
@@ -253,7 +257,7 @@ def test_a_server_that_hangs(away, server):
             "source": "test", "repository": "away", "path": "waiting", "content": "text"}))
         time.sleep(0.5)
         for path, text in TEXTS.items():
-            assert client.search(query=text, limit=1, include=[])[0]["path"] == path
+            assert client.search(query=text, mode="vector", limit=1, include=[])[0]["path"] == path
         assert client.get("/healthz").status == 200
     for call in waiting[:-1]:
         assert call.result().json["results"][0]["path"] == "05.md"

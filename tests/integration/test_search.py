@@ -111,13 +111,14 @@ def test_one_result_for_each_document_and_it_is_its_best_chunk(client):
 
 def test_the_answer_has_every_field(client, texts):
     answer = client.post("/v1/search", {"query": "anything", "repository": REPOSITORY, "limit": 3}).json
-    assert set(answer) == {"results", "count", "model", "tookMs", "partial"}
+    assert set(answer) == {"results", "count", "model", "mode", "tookMs", "partial"}
+    assert answer["mode"] == "hybrid"
     assert answer["count"] == len(answer["results"]) == 3
     assert answer["model"] == "hash-1536-v1"
     assert answer["tookMs"] >= 0
     assert answer["partial"] is None
     for hit in answer["results"]:
-        assert set(hit) == {"id", "similarity", "source", "repository", "path", "embeddingId", "chunk",
+        assert set(hit) == {"id", "similarity", "score", "source", "repository", "path", "embeddingId", "chunk",
                             "metadata", "sha", "createdAt", "updatedAt"}
         assert set(hit["chunk"]) == {"ordinal", "start", "end", "text"}
         assert isinstance(hit["embeddingId"], int)
@@ -134,7 +135,7 @@ def test_include_decides_what_comes(client, texts):
         assert hit["path"] == path
         return hit, set(hit)
 
-    always = {"id", "similarity", "source", "repository", "path", "embeddingId"}
+    always = {"id", "similarity", "score", "source", "repository", "path", "embeddingId"}
     metadata = {"metadata", "sha", "createdAt", "updatedAt"}
     assert keys([])[1] == always
     assert keys(["chunk"])[1] == always | {"chunk"}

@@ -3,9 +3,10 @@
  *
  * A request goes through steps: its searches are read; their texts are embedded, by the askers
  * where that means to ask a server; those with a metadata filter ask PostgreSQL which documents
- * match; the mirror is searched; the texts of the hits are fetched; the answer is written. The
- * steps that need PostgreSQL run on the clerks, the others on the searchers. When PostgreSQL is
- * away, or all clerks are busy, the texts are left out and the answer says so.
+ * match; the mirror is searched, and PostgreSQL's full-text index (search.c); the texts of the hits
+ * are fetched; the answer is written. The steps that need PostgreSQL run on the clerks, the others
+ * on the searchers. When PostgreSQL is away, or all clerks are busy, the texts are left out, hybrid
+ * searches go by the vectors alone, and the answer says so.
  *
  * With search.backend = postgres a clerk does all of it but the reading.
  */
@@ -13,29 +14,18 @@
 
 #include "storage/base/log.h"
 #include "storage/model.h"
-#include "storage/vault_search.h"
+#include "storage/vault_text.h"
 #include "tools/tekupd/http_error.h"
 #include "tools/tekupd/json_write.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/models.h"
-#include "tools/tekupd/search_request.h"
+#include "tools/tekupd/search.h"
+#include "tools/tekupd/words_keeper.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { BATCH_MOST = 256 };
-
-struct search {
-    struct search_request wanted;
-    char **matching; /* ids of the documents that match the metadata filter */
-    size_t match_count;
-    struct catalog_hit *hits;
-    size_t found;
-    struct vault_hit *stored; /* what the hits point into when the database found them */
-    struct passage *passages; /* one for each hit; NULL where they were not fetched */
-    struct error missing;     /* why not */
-    struct error err;         /* why the search failed */
-};
 
 struct job {
     struct daemon *daemon;
@@ -48,19 +38,6 @@ struct job {
     search_done done; /* takes the answer instead of the client; NULL: it is the client's */
     void *arg;
 };
-
-static void search_free(struct search *search)
-{
-    search_request_free(&search->wanted);
-    for (size_t i = 0; i < search->match_count; i++) free(search->matching[i]);
-    free(search->matching);
-    for (size_t i = 0; i < search->found && search->passages != NULL; i++)
-        passage_free(&search->passages[i]);
-    free(search->passages);
-    if (search->hits != NULL) catalog_hits_free(search->hits, search->found);
-    free(search->hits);
-    vault_hits_free(search->stored, search->found);
-}
 
 static void job_free(struct job *job)
 {
@@ -85,10 +62,27 @@ static void put_chunk(struct buffer *body, const struct passage *passage)
     json_put_close(body, '}');
 }
 
-static void put_fetched(struct buffer *body, const struct passage *passage, int include)
+static void put_highlights(struct buffer *body, const struct search_highlights *highlights)
 {
+    json_put_key(body, "highlights");
+    json_put_open(body, '[');
+    for (size_t i = 0; highlights != NULL && i < highlights->count; i++) {
+        json_put_open(body, '{');
+        json_field_integer(body, "start", (int64_t)highlights->ranges[i].start);
+        json_field_integer(body, "end", (int64_t)highlights->ranges[i].end);
+        json_put_close(body, '}');
+    }
+    json_put_close(body, ']');
+}
+
+static void put_fetched(struct buffer *body, const struct search *search, size_t i)
+{
+    const struct passage *passage = &search->passages[i];
     const struct document *document = &passage->document;
+    const int include = search->wanted.include;
     if ((include & INCLUDE_CHUNK) != 0) put_chunk(body, passage);
+    if ((include & INCLUDE_HIGHLIGHTS) != 0)
+        put_highlights(body, search->highlights != NULL ? &search->highlights[i] : NULL);
     if ((include & INCLUDE_CONTENT) != 0) {
         json_put_key(body, "content");
         if (document->content != NULL)
@@ -113,31 +107,46 @@ static void put_result(struct buffer *body, const struct search *search, size_t 
     json_put_open(body, '{');
     json_field_text(body, "id", hit->document);
     json_field_number(body, "similarity", (double)similarity, 6);
+    json_field_number(body, "score",
+                      search->wanted.mode == MODE_VECTOR ? (double)similarity : (double)hit->score,
+                      6);
     json_field_text(body, "source", hit->source);
     json_field_text(body, "repository", hit->repository);
     json_field_text(body, "path", hit->path);
     json_field_integer(body, "embeddingId", hit->embedding);
-    if (search->passages != NULL) put_fetched(body, &search->passages[i], search->wanted.include);
+    if (search->passages != NULL) put_fetched(body, search, i);
     json_put_close(body, '}');
 }
 
-static void put_partial(struct buffer *body, const struct search *search)
+static void put_missing(struct buffer *text, const struct search *search)
 {
     static const struct {
         int bit;
         const char *name;
-    } parts[] = {
-        {INCLUDE_CHUNK, "chunk"}, {INCLUDE_CONTENT, "content"}, {INCLUDE_METADATA, "metadata"}};
-    if (search->missing.code == ERR_NONE) {
-        json_field_text(body, "partial", NULL);
-        return;
-    }
-    struct buffer text = {0};
+    } parts[] = {{INCLUDE_CHUNK, "chunk"},
+                 {INCLUDE_CONTENT, "content"},
+                 {INCLUDE_METADATA, "metadata"},
+                 {INCLUDE_HIGHLIGHTS, "highlights"}};
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
         if ((search->wanted.include & parts[i].bit) != 0)
-            buffer_format(&text, "%s%s", text.length > 0 ? ", " : "without ", parts[i].name);
+            buffer_format(text, "%s%s", text->length > 0 ? ", " : "without ", parts[i].name);
     }
-    buffer_format(&text, ": %s", search->missing.message);
+    buffer_format(text, ": %s", search->missing.message);
+}
+
+static void put_partial(struct buffer *body, const struct daemon *daemon,
+                        const struct search *search)
+{
+    struct buffer text = {0};
+    if (search->missing.code != ERR_NONE) put_missing(&text, search);
+    const char *between = text.length > 0 ? "; " : "";
+    if (search->wordless.code != ERR_NONE)
+        buffer_format(&text, "%sby the vectors alone: %s", between, search->wordless.message);
+    else if (search_has_words(search) && !words_keeper_complete(daemon))
+        buffer_format(&text,
+                      "%swithout some passages in full-text search: their words are still being "
+                      "taken in",
+                      between);
     json_field_text(body, "partial", text.data);
     buffer_free(&text);
 }
@@ -160,8 +169,9 @@ static void put_response(struct buffer *body, const struct job *job, const struc
                     job->replica != NULL    ? replica_model(job->replica)
                     : job->embedder != NULL ? embedder_model(job->embedder)
                                             : models_serving(job->daemon->models));
+    json_field_text(body, "mode", search_mode_name(search->wanted.mode));
     json_field_number(body, "tookMs", http_elapsed_ms(job->request), 6);
-    put_partial(body, search);
+    put_partial(body, job->daemon, search);
     json_put_close(body, '}');
 }
 
@@ -184,7 +194,7 @@ static void note_time(const struct job *job)
     for (size_t i = 0; i < job->count; i++) {
         const struct search *search = &job->searches[i];
         if (search->err.code == ERR_NONE)
-            search_figures_add(figures, "vector", share);
+            search_figures_add(figures, search_mode_name(search->wanted.mode), share);
         else
             search_figures_fail(figures, search->err.code);
     }
@@ -235,31 +245,60 @@ static bool wants_texts(const struct search *search)
     return search->err.code == ERR_NONE && search->wanted.include != 0 && search->found > 0;
 }
 
-static void fetch_one(struct daemon *daemon, struct search *search)
+static int highlight(struct daemon *daemon, struct search *search, struct error *err)
+{
+    const size_t count = search->found;
+    struct vault_wanted wanted = {0};
+    if (search->wanted.query == NULL) return 0;
+    if (text_query_look_up(&search->text, daemon->pool, err) != 0 ||
+        text_query_wanted(&search->text, &wanted, err) != 0)
+        return -1;
+    search->highlights = calloc(count, sizeof(*search->highlights));
+    const char **texts = calloc(count, sizeof(*texts));
+    struct vault_words *words = calloc(count, sizeof(*words));
+    int rc = search->highlights != NULL && texts != NULL && words != NULL
+                 ? 0
+                 : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+    for (size_t i = 0; i < count && rc == 0; i++)
+        texts[i] = search->passages[i].found ? search->passages[i].text : "";
+    if (rc == 0) rc = vault_list_words(daemon->pool, texts, count, &wanted, words, err);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = text_query_find(&search->text, &words[i], &search->highlights[i].ranges,
+                             &search->highlights[i].count, err);
+    for (size_t i = 0; i < count && words != NULL; i++) vault_words_free(&words[i]);
+    free(words);
+    free(texts);
+    free((void *)wanted.stems);
+    free((void *)wanted.prefixes);
+    return rc;
+}
+
+static int fetch_passages(struct daemon *daemon, struct search *search, struct error *err)
 {
     const int include = search->wanted.include;
-    const int what = ((include & INCLUDE_CHUNK) != 0 ? FETCH_CHUNK : 0) |
+    const int what = ((include & (INCLUDE_CHUNK | INCLUDE_HIGHLIGHTS)) != 0 ? FETCH_CHUNK : 0) |
                      ((include & INCLUDE_CONTENT) != 0 ? FETCH_CONTENT : 0);
     int64_t *ids = malloc(search->found * sizeof(*ids));
     search->passages = calloc(search->found, sizeof(*search->passages));
-    if (ids == NULL || search->passages == NULL) {
-        error_set(&search->err, ERR_INTERNAL, NULL, "memory ran out");
-    } else {
-        for (size_t i = 0; i < search->found; i++) ids[i] = search->hits[i].embedding;
-        if (vault_fetch_passages(daemon->pool, ids, search->found, what, search->passages,
-                                 &search->missing) == 0) {
-            free(ids);
-            return;
-        }
-    }
+    int rc = ids != NULL && search->passages != NULL
+                 ? 0
+                 : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+    for (size_t i = 0; i < search->found && rc == 0; i++) ids[i] = search->hits[i].embedding;
+    if (rc == 0)
+        rc = vault_fetch_passages(daemon->pool, ids, search->found, what, search->passages, err);
     free(ids);
-    free(search->passages);
-    search->passages = NULL;
-    if (search->missing.code == ERR_UNAVAILABLE) {
+    if (rc == 0 && (include & INCLUDE_HIGHLIGHTS) != 0) rc = highlight(daemon, search, err);
+    return rc;
+}
+
+static void fetch_one(struct daemon *daemon, struct search *search)
+{
+    if (fetch_passages(daemon, search, &search->missing) == 0) return;
+    search_drop_passages(search);
+    if (search->missing.code == ERR_UNAVAILABLE)
         keeper_wake(daemon->keeper);
-    } else if (search->missing.code != ERR_NONE) {
+    else
         search->err = search->missing;
-    }
 }
 
 static void fetch(void *arg)
@@ -278,37 +317,17 @@ static void fetch(void *arg)
 
 /* ---- Searching ------------------------------------------------------------------------------- */
 
-static void search_one(struct daemon *daemon, struct replica *replica, struct search *search)
-{
-    struct search_request *wanted = &search->wanted;
-    struct catalog_filter filter;
-    if (search->err.code != ERR_NONE) return;
-    if (replica == NULL) {
-        error_set(&search->err, ERR_UNAVAILABLE, NULL, "the index is still loading");
-        return;
-    }
-    if (catalog_narrow(replica_catalog(replica), wanted->source, wanted->repository,
-                       wanted->path_prefix, search->matching, search->match_count, &filter,
-                       &search->err) != 0)
-        return;
-    const struct replica_query query = {.vector = wanted->vector,
-                                        .limit = wanted->limit,
-                                        .ef =
-                                            wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
-                                        .threshold = wanted->threshold,
-                                        .filter = &filter,
-                                        .speed = daemon->speed};
-    replica_search(replica, &query, &search->hits, &search->found, &search->err);
-    catalog_filter_free(&filter);
-}
-
 /* Texts have been embedded for the replica that there was then; without any there is nothing yet
  * that they could be compared with. */
 static void search_all(struct job *job)
 {
     if (job->embedder == NULL) job->replica = mirror_use(&job->daemon->mirror);
-    for (size_t i = 0; i < job->count; i++)
-        search_one(job->daemon, job->replica, &job->searches[i]);
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (i > 0 && search->wordless.code == ERR_NONE)
+            search->wordless = job->searches[i - 1].wordless; /* no use in waiting again */
+        search_run(job->daemon, job->replica, NULL, search);
+    }
 }
 
 static bool any_wants_texts(const struct job *job)
@@ -334,7 +353,7 @@ static void search_in_memory(struct job *job)
     }
 }
 
-/* With metadata filters; on a clerk, who then does the rest as well. */
+/* With metadata filters, or by words; on a clerk, who then does the rest as well. */
 static void match_and_search(void *arg)
 {
     struct job *job = arg;
@@ -357,43 +376,6 @@ static void match_and_search(void *arg)
 
 /* ---- Searching in the database --------------------------------------------------------------- */
 
-/* The hits in the form of those of the catalog; the path is theirs, the rest stays with stored. */
-static int name_hits(struct search *search, struct error *err)
-{
-    search->hits = calloc(search->found + 1, sizeof(*search->hits));
-    if (search->hits == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
-    for (size_t i = 0; i < search->found; i++) {
-        struct vault_hit *stored = &search->stored[i];
-        struct catalog_hit *hit = &search->hits[i];
-        hit->embedding = stored->embedding;
-        hit->similarity = stored->similarity;
-        memcpy(hit->document, stored->document, sizeof(hit->document));
-        hit->source = stored->source;
-        hit->repository = stored->repository;
-        hit->path = stored->path;
-        stored->path = NULL;
-    }
-    return 0;
-}
-
-static void search_stored(struct daemon *daemon, const char *model, struct search *search)
-{
-    const struct search_request *wanted = &search->wanted;
-    const struct vault_search query = {
-        .vector = wanted->vector,
-        .model = model,
-        .limit = wanted->limit,
-        .ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef),
-        .threshold = wanted->threshold,
-        .source = wanted->source,
-        .repository = wanted->repository,
-        .path_prefix = wanted->path_prefix,
-        .metadata = wanted->metadata,
-    };
-    if (vault_search(daemon->pool, &query, &search->stored, &search->found, &search->err) == 0)
-        name_hits(search, &search->err);
-}
-
 /* The vault serves another model since the job was begun: once more for that one. */
 static void search_anew(struct job *job, struct search *search)
 {
@@ -403,7 +385,7 @@ static void search_anew(struct job *job, struct search *search)
     struct embedder *embedder = job->daemon->pipeline.embedder;
     if (job->embedder != NULL) job->embedder = embedder;
     if (search_request_embed(&search->wanted, embedder, &search->err) == 0)
-        search_stored(job->daemon, embedder_model(embedder), search);
+        search_run(job->daemon, NULL, embedder_model(embedder), search);
     if (model_differs(&search->err)) search->err.code = ERR_UNAVAILABLE;
 }
 
@@ -417,7 +399,7 @@ static void search_database(void *arg)
         if (away.code != ERR_NONE)
             search->err = away;
         else
-            search_stored(job->daemon, embedder_model(job->embedder), search);
+            search_run(job->daemon, NULL, embedder_model(job->embedder), search);
         if (model_differs(&search->err)) search_anew(job, search);
         if (search->err.code == ERR_UNAVAILABLE) away = search->err;
     }
@@ -427,24 +409,48 @@ static void search_database(void *arg)
 
 /* ---- The step after reading ------------------------------------------------------------------ */
 
+static bool needs_clerk(const struct search *search)
+{
+    return search->wanted.metadata != NULL || search_has_words(search);
+}
+
+/* All clerks are busy, and their queue is full. What can be answered from memory is. */
+static void begin_without_clerks(struct job *job, bool in_database)
+{
+    struct error busy = {0};
+    error_set(&busy, ERR_UNAVAILABLE, NULL, "too many requests are waiting for PostgreSQL");
+    for (size_t i = 0; i < job->count; i++) {
+        struct search *search = &job->searches[i];
+        if (search->err.code != ERR_NONE || !(in_database || needs_clerk(search))) continue;
+        if (!in_database && search->wanted.metadata == NULL && search->wanted.mode == MODE_HYBRID)
+            search->wordless = busy;
+        else
+            search->err = busy;
+    }
+    if (in_database || (!job->batch && job->searches[0].err.code != ERR_NONE))
+        answer(job);
+    else
+        search_in_memory(job);
+}
+
 static void begin(struct job *job)
 {
     const bool in_database = job->daemon->follower == NULL;
-    bool matching = false;
-    for (size_t i = 0; i < job->count; i++)
-        matching = matching || job->searches[i].wanted.metadata != NULL;
-    if (!matching && !in_database) {
+    bool asks = in_database;
+    for (size_t i = 0; i < job->count; i++) asks = asks || needs_clerk(&job->searches[i]);
+    if (!asks)
         search_in_memory(job);
-    } else if (workers_submit(job->daemon->clerks, in_database ? search_database : match_and_search,
-                              job) != 0) {
-        for (size_t i = 0; i < job->count; i++)
-            error_set(&job->searches[i].err, ERR_UNAVAILABLE, NULL,
-                      "too many requests are waiting for PostgreSQL");
-        answer(job);
-    }
+    else if (workers_submit(job->daemon->clerks, in_database ? search_database : match_and_search,
+                            job) != 0)
+        begin_without_clerks(job, in_database);
 }
 
 /* ---- Embedding ------------------------------------------------------------------------------- */
+
+static bool asks_embedder(const struct search *search)
+{
+    return !search->wanted.has_vector && search_has_vector(search);
+}
 
 static void embed(void *arg)
 {
@@ -452,7 +458,7 @@ static void embed(void *arg)
     struct error away = {0}; /* the reason why it is no use to ask again */
     for (size_t i = 0; i < job->count; i++) {
         struct search *search = &job->searches[i];
-        if (search->err.code != ERR_NONE || search->wanted.query == NULL) continue;
+        if (search->err.code != ERR_NONE || !asks_embedder(search)) continue;
         if (away.code != ERR_NONE)
             search->err = away;
         else
@@ -487,11 +493,18 @@ static void embed_first(struct job *job)
 {
     struct error err = {0};
     bool asks = false;
-    for (size_t i = 0; i < job->count; i++) asks = asks || job->searches[i].wanted.query != NULL;
+    for (size_t i = 0; i < job->count; i++) asks = asks || asks_embedder(&job->searches[i]);
     if (choose_embedder(job, asks, &err) != 0) {
         for (size_t i = 0; i < job->count; i++) job->searches[i].err = err;
         answer(job);
-    } else if (!asks || !embedder_asks(job->embedder)) {
+        return;
+    }
+    /* What a text without a mode is searched by depends on who embeds it. */
+    const bool by_hash =
+        job->embedder != NULL && strcmp(embedder_provider(job->embedder), "hash") == 0;
+    for (size_t i = 0; i < job->count; i++)
+        if (job->searches[i].err.code == ERR_NONE) search_prepare(&job->searches[i], by_hash);
+    if (!asks || !embedder_asks(job->embedder)) {
         embed(job);
     } else if (workers_submit(job->daemon->askers, embed, job) != 0) {
         for (size_t i = 0; i < job->count; i++)

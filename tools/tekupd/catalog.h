@@ -136,16 +136,17 @@ void catalog_apply(struct catalog_filter *filter, tk_search *search);
 
 struct catalog_hit {
     int64_t embedding;
-    float similarity;
+    float similarity; /* NaN: unknown */
+    float score;      /* what the order goes by */
     char document[DOCUMENT_ID_SIZE];
     const char *source, *repository; /* live as long as the catalog */
     char *path;                      /* the caller's */
 };
 
-/* The best hit of each document, in the order of the hits, at most `limit`. Hits that the catalog
- * does not know (removed meanwhile) are left out. */
+/* The best hit of each document, or with `all` every hit, in the order of the hits, at most `limit`.
+ * Hits that the catalog does not know (removed meanwhile) are left out. */
 int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count, size_t limit,
-                 struct catalog_hit *best, size_t *found, struct error *err);
+                 bool all, struct catalog_hit *best, size_t *found, struct error *err);
 void catalog_hits_free(struct catalog_hit *hits, size_t count);
 
 #endif

@@ -168,6 +168,7 @@ static int name_hit(const struct entry *document, const tk_hit *hit, struct cata
 {
     named->embedding = (int64_t)hit->id;
     named->similarity = hit->similarity;
+    named->score = hit->similarity;
     memcpy(named->document, document->id, sizeof(named->document));
     named->source = document->repository->source;
     named->repository = document->repository->name;
@@ -176,7 +177,7 @@ static int name_hit(const struct entry *document, const tk_hit *hit, struct cata
 }
 
 int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count, size_t limit,
-                 struct catalog_hit *best, size_t *found, struct error *err)
+                 bool all, struct catalog_hit *best, size_t *found, struct error *err)
 {
     size_t size = 16;
     while (size < 2 * limit) size *= 2;
@@ -185,7 +186,7 @@ int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count
     *found = 0;
     for (size_t i = 0; i < count && *found < limit && rc == 0; i++) {
         const struct entry *document = id_map_lock(catalog->embeddings, (int64_t)hits[i].id);
-        if (document != NULL && take(taken, size, document->serial)) {
+        if (document != NULL && (all || take(taken, size, document->serial))) {
             rc = name_hit(document, &hits[i], &best[*found]);
             *found += rc == 0;
         }

@@ -15,6 +15,7 @@
 #include "tools/tekupd/models.h"
 #include "tools/tekupd/recall_meter.h"
 #include "tools/tekupd/speed.h"
+#include "tools/tekupd/words_keeper.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +323,7 @@ void daemon_stop(struct daemon *daemon)
     /* Calls that are under way may still tell it something, and may use the syncer. */
     keeper_stop(daemon->keeper);
     model_keeper_stop(atomic_load(&daemon->model_keeper));
+    words_keeper_stop(atomic_load(&daemon->words_keeper));
     events_stop(daemon->events);
     passthrough_stop(daemon->passthrough);
     guard_stop(daemon->guard);
@@ -354,6 +356,7 @@ void daemon_stop(struct daemon *daemon)
     follower_free(daemon->follower);
     mirror_destroy(&daemon->mirror);
     model_keeper_free(atomic_exchange(&daemon->model_keeper, NULL));
+    words_keeper_free(atomic_exchange(&daemon->words_keeper, NULL));
     models_free(daemon->models);
     http_client_free(daemon->outgoing);
     pool_free(daemon->pool);

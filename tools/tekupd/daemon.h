@@ -36,6 +36,7 @@ struct mapper;
 struct model_keeper;
 struct models;
 struct passthrough;
+struct words_keeper;
 struct recall_meter;
 struct speed;
 
@@ -71,9 +72,10 @@ struct daemon {
     struct events *events;
     struct listener passthrough_listener;
     struct passthrough *passthrough; /* NULL with passthrough.listen = off */
-    /* NULL until the database is there and migrated, these two. */
+    /* NULL until the database is there and migrated, these three. */
     _Atomic(struct syncer *) syncer;
     _Atomic(struct model_keeper *) model_keeper;
+    _Atomic(struct words_keeper *) words_keeper;
     _Atomic size_t ef;         /* of searches that name none; 0: the index's own */
     void (*failed)(void *arg); /* called once when it cannot go on */
     void *failed_arg;

@@ -8,6 +8,7 @@
 #include "tools/tekupd/follower.h"
 #include "tools/tekupd/model_keeper.h"
 #include "tools/tekupd/models.h"
+#include "tools/tekupd/words_keeper.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -138,6 +139,9 @@ static int migrate_and_recover(struct daemon *daemon, struct error *err)
     struct model_keeper *model_keeper = model_keeper_create(daemon, err);
     if (model_keeper == NULL) return -1;
     atomic_store(&daemon->model_keeper, model_keeper);
+    struct words_keeper *words_keeper = words_keeper_create(daemon, err);
+    if (words_keeper == NULL) return -1;
+    atomic_store(&daemon->words_keeper, words_keeper);
     return 0;
 }
 

@@ -159,7 +159,8 @@ static int search(struct replica *replica, const struct replica_query *query,
     search.ef = query->ef;
     search.threshold = query->threshold;
     catalog_apply(query->filter, &search);
-    search.k = query->limit * PER_DOCUMENT > LEAST ? query->limit * PER_DOCUMENT : LEAST;
+    search.k = query->chunks ? query->limit : query->limit * PER_DOCUMENT;
+    if (search.k < LEAST) search.k = LEAST;
     for (;;) {
         size_t count;
         tk_error problem = {{0}};
@@ -176,7 +177,8 @@ static int search(struct replica *replica, const struct replica_query *query,
             break;
         }
         catalog_hits_free(*hits, *found);
-        rc = catalog_best(replica->catalog, raw, count, query->limit, *hits, found, err);
+        rc = catalog_best(replica->catalog, raw, count, query->limit, query->chunks, *hits, found,
+                          err);
         if (rc != 0 || *found == query->limit || count < search.k || search.k == MOST_HITS) break;
         search.k = search.k * FURTHER < MOST_HITS ? search.k * FURTHER : MOST_HITS;
         rc = -1;

@@ -81,16 +81,19 @@ int replica_remove_document(struct replica *replica, const char *id, struct erro
 void replica_hold(struct replica *replica);
 void replica_go_on(struct replica *replica);
 
+enum { REPLICA_LIMIT = 2000 };
+
 struct replica_query {
     const float *vector; /* EMBEDDING_DIM */
-    size_t limit;        /* documents wanted, 1 to 1,000 */
+    size_t limit;        /* documents wanted, 1 to REPLICA_LIMIT */
+    bool chunks;         /* not documents, but every chunk */
     size_t ef;           /* 0: the index's own */
     float threshold;     /* -infinity: none */
     struct catalog_filter *filter;
     struct speed *speed; /* to note how long it took; may be NULL */
 };
 
-/* The most similar documents, each by its best embedding, best first. *hits is released with
+/* The most similar documents, each by its best embedding, or chunks, best first. *hits is released with
  * catalog_hits_free and free, before the replica. Errors: ERR_INVALID (field "embedding"). */
 int replica_search(struct replica *replica, const struct replica_query *query,
                    struct catalog_hit **hits, size_t *found, struct error *err);
