@@ -20,7 +20,6 @@
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/models.h"
 #include "tools/tekupd/search.h"
-#include "tools/tekupd/words_keeper.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,15 +133,14 @@ static void put_missing(struct buffer *text, const struct search *search)
     buffer_format(text, ": %s", search->missing.message);
 }
 
-static void put_partial(struct buffer *body, const struct daemon *daemon,
-                        const struct search *search)
+static void put_partial(struct buffer *body, const struct search *search)
 {
     struct buffer text = {0};
     if (search->missing.code != ERR_NONE) put_missing(&text, search);
     const char *between = text.length > 0 ? "; " : "";
     if (search->wordless.code != ERR_NONE)
         buffer_format(&text, "%sby the vectors alone: %s", between, search->wordless.message);
-    else if (search_has_words(search) && !words_keeper_complete(daemon))
+    else if (search->words_lack)
         buffer_format(&text,
                       "%swithout some passages in full-text search: their words are still being "
                       "taken in",
@@ -171,7 +169,7 @@ static void put_response(struct buffer *body, const struct job *job, const struc
                                             : models_serving(job->daemon->models));
     json_field_text(body, "mode", search_mode_name(search->wanted.mode));
     json_field_number(body, "tookMs", http_elapsed_ms(job->request), 6);
-    put_partial(body, job->daemon, search);
+    put_partial(body, search);
     json_put_close(body, '}');
 }
 

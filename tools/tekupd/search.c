@@ -5,6 +5,7 @@
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/ranking.h"
 #include "tools/tekupd/replica.h"
+#include "tools/tekupd/words_keeper.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -484,6 +485,8 @@ void search_run(struct daemon *daemon, struct replica *replica, const char *mode
     int rc = 0;
     if (err->code != ERR_NONE) return;
     forget_hits(search);
+    /* Asked first: they may be complete in a moment, too late for this search. */
+    search->words_lack = search_has_words(search) && !words_keeper_complete(daemon);
     if (search_has_vector(search))
         rc = daemon->follower != NULL ? find_in_mirror(daemon, replica, search, &by_vector, err)
                                       : find_in_database(daemon, model, search, &by_vector, err);

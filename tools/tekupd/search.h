@@ -36,6 +36,7 @@ struct search {
     struct search_highlights *highlights; /* one for each hit; NULL where nothing is known */
     struct error missing;                 /* why not */
     struct error wordless;                /* why a hybrid search went by the vectors alone */
+    bool words_lack;                      /* the words of some passages were not there yet */
     struct error err;                     /* why the search failed */
 };
 
