@@ -16,6 +16,7 @@ yaml = pytest.importorskip("yaml", reason="python3-yaml is not here")
 TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
 DASHBOARD = TOOLS / "grafana" / "tekupdb.json"
 RULES = TOOLS / "prometheus" / "tekupdb.rules.yml"
+GUIDE = TOOLS / "guides" / "operating.md"
 TARGET_LABELS = {"job", "instance", "le"}  # what Prometheus adds, and what histograms have
 
 
@@ -121,6 +122,7 @@ def test_alerts_say_what_is_wrong_and_what_to_do():
         assert re.fullmatch("Tekupdb[A-Z][A-Za-z]+", rule["alert"])
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert set(rule["annotations"]) == {"summary", "description"}
+        assert f"`{rule['alert']}`" in GUIDE.read_text(), f"the guide does not explain {rule['alert']}"
 
 
 @pytest.fixture

@@ -179,6 +179,9 @@ VECTOR = random_vector(1)
 @pytest.mark.parametrize("body", [
     {"query": "a day off"}, {"query": "a day off", "include": []}, {"embedding": list(VECTOR)},
     {"embedding": base64_of(VECTOR), "include": ["content"]}, {"query": "day", "include": ["chunk", "content", "metadata"]},
+    {"query": "\"day off\" tex* -heron", "mode": "text", "include": ["chunk", "highlights"]},
+    {"query": "day off", "mode": "hybrid", "embedding": list(VECTOR), "group": "chunk", "diversity": 0.5},
+    {"query": "day off", "mode": "vector", "include": ["highlights"], "diversity": 1, "group": "document"},
     {"query": "day", "limit": 1000, "threshold": -1, "source": "test", "repository": "r", "pathPrefix": "", "ef": 64,
      "metadata": {"url": "https://a.example/1"}},
 ])
@@ -193,6 +196,9 @@ def test_a_search_by_octets(client):
     answer = client.post("/v1/search?limit=2&include=chunk,content&threshold=-1&ef=80", octets(VECTOR),
                          content_type="application/octet-stream")
     assert answer.status == 200 and answer.json["count"] == 2
+    both = client.post("/v1/search?mode=hybrid&query=day+off&group=chunk&diversity=0.2", octets(VECTOR),
+                       content_type="application/octet-stream")
+    assert both.status == 200 and both.json["mode"] == "hybrid"
 
 
 @pytest.mark.parametrize("path, body", [
@@ -201,6 +207,11 @@ def test_a_search_by_octets(client):
     ("/v1/search", {"embedding": [0.5] * 7}), ("/v1/search", {"embedding": "AAAA"}),
     ("/v1/search", {"query": "x", "threshold": 1.5}), ("/v1/search", {"query": "x", "include": ["colour"]}),
     ("/v1/search", {"query": "x", "ef": 0}), ("/v1/search", {"query": "x", "metadata": []}),
+    ("/v1/search", {"query": "x", "mode": "words"}), ("/v1/search", {"query": "x", "group": "file"}),
+    ("/v1/search", {"query": "x", "diversity": 1.5}), ("/v1/search", {"embedding": list(VECTOR), "mode": "text"}),
+    ("/v1/search", {"embedding": list(VECTOR), "mode": "hybrid"}),
+    ("/v1/search", {"query": "x", "embedding": list(VECTOR)}),
+    ("/v1/search", {"query": "x", "mode": "text", "threshold": 0.5}),
     ("/v1/search/batch", {}), ("/v1/search/batch", {"searches": []}), ("/v1/search/batch", {"searches": [1] * 257}),
     ("/api/search", {}), ("/api/search", {"query": "x", "threshold": -0.5}), ("/api/search", {"query": "x", "limit": 0}),
     ("/v1/documents", {}), ("/v1/documents", {**GOOD, "content": ""}), ("/v1/documents", {**GOOD, "metadata": 1}),
