@@ -429,7 +429,10 @@ const search = {
         put($("welcome"), answer.count > 0 ? null : make("div", { class: "none" }, make("b", {}, "Nothing found."),
             $("clear").hidden ? "Fewer or other words may help." : "The filters may leave nothing over: clear them, or use other words."));
         const top = Math.max(...this.hits.map((hit) => hit.score || 0));
+        const links = [...document.querySelectorAll(".hit")], at = links.indexOf(document.activeElement), was = links[at]?.dataset.open;
         put($("results"), this.hits.map((hit) => make("li", {}, this.hit(hit, form, top))));
+        /* Who is in the list stays there. */
+        if (at >= 0) ([...document.querySelectorAll(".hit")].find((link) => link.dataset.open === was) || document.querySelectorAll(".hit")[at] || $("query")).focus();
         const full = answer.count === this.limit && this.limit < 200;
         put($("after-results"), full ? make("button", { type: "button", class: "quiet", onclick: () => this.grow() }, "Show more") : null);
         this.markOpen();
@@ -484,9 +487,12 @@ const search = {
         const link = links[Math.min(links.length - 1, at + by)];
         link.focus();
         /* Where there is room for both the reader goes along. */
-        if (reader.shown && wide.matches) this.follow(link);
+        if (reader.shown && wide.matches) this.follow();
     },
-    follow: later((link) => link === document.activeElement && reader.shown !== link.dataset.open && link.click(), 120),
+    follow: later(() => {
+        const link = document.activeElement;
+        if (link.classList.contains("hit") && reader.shown && reader.shown !== link.dataset.open) link.click();
+    }, 120),
 };
 
 const openOf = (hit) => [hit.id, hit.chunk?.ordinal ?? 0, hit.embeddingId ?? ""].join(":");
