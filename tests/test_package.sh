@@ -72,7 +72,7 @@ for library in libc6 libpq5 libssl3 libcurl libarchive13 libevent libjansson4 li
     [[ $(field Depends) == *"$library"* ]] || fail "it does not depend on $library: $(field Depends)"
 done
 [[ $(field Recommends) == *postgresql* ]] || fail "it does not recommend postgresql"
-for script in postinst prerm postrm; do
+for script in preinst postinst prerm postrm; do
     sh -n "$root/DEBIAN/$script"
     [[ $(stat -c %a "$root/DEBIAN/$script") == 755 ]] || fail "$script cannot be run"
 done

@@ -68,7 +68,7 @@ set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, postgresql-client")
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-foreach(CONTROL_FILE postinst prerm postrm triggers conffiles)
+foreach(CONTROL_FILE preinst postinst prerm postrm triggers conffiles)
   list(APPEND CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/tools/debian/${CONTROL_FILE})
 endforeach()
 
