@@ -317,12 +317,25 @@ static const char members_query[] =
     " UNION ALL SELECT 2, format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)"
     " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
     " WHERE n.nspname = $1 AND " NO_MEMBER(
-        "pg_proc", "p.oid") " UNION ALL SELECT 3, format('DROP TYPE IF EXISTS %I.%I CASCADE', "
-                            "n.nspname, t.typname)"
-                            " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE "
-                            "n.nspname = $1"
-                            " AND t.typtype IN ('e', 'd', 'r') AND " NO_MEMBER("pg_type",
-                                                                               "t.oid") ") AS s";
+        "pg_proc",
+        "p.oid") " UNION ALL SELECT 3, format('DROP TYPE IF EXISTS %I.%I CASCADE', "
+                 "n.nspname, t.typname)"
+                 " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE "
+                 "n.nspname = $1"
+                 " AND t.typtype IN ('e', 'd', 'r') AND " NO_MEMBER(
+                     "pg_type",
+                     "t.oid") " UNION ALL SELECT 4, format('DROP TEXT SEARCH CONFIGURATION IF "
+                              "EXISTS %I.%I CASCADE',"
+                              " n.nspname, g.cfgname) FROM pg_ts_config g JOIN pg_namespace n ON "
+                              "n.oid = g.cfgnamespace"
+                              " WHERE n.nspname = $1 AND " NO_MEMBER(
+                                  "pg_ts_config",
+                                  "g.oid") " UNION ALL SELECT 5, format('DROP TEXT SEARCH "
+                                           "DICTIONARY IF EXISTS %I.%I CASCADE',"
+                                           " n.nspname, d.dictname) FROM pg_ts_dict d JOIN "
+                                           "pg_namespace n ON n.oid = d.dictnamespace"
+                                           " WHERE n.nspname = $1 AND " NO_MEMBER("pg_ts_dict",
+                                                                                  "d.oid") ") AS s";
 
 static int empty_schema(PGconn *conn, const char *schema, struct error *err)
 {

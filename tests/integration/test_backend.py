@@ -75,8 +75,9 @@ def check_same(both, **fields):
         # Similarities of the index are good to CLOSE; what is nearer to each other may change places.
         crowd = [hit["id"] for hit in theirs if abs(hit["similarity"] - right["similarity"]) <= 2 * CLOSE]
         assert left["id"] == right["id"] or len(crowd) > 1 and left["id"] in crowd
-    assert ({hit["id"]: {**hit, "similarity": 0} for hit in ours}
-            == {hit["id"]: {**hit, "similarity": 0} for hit in theirs})
+        assert right["score"] == pytest.approx(left["score"], abs=CLOSE)
+    alike = {"similarity": 0, "score": 0}
+    assert {hit["id"]: {**hit, **alike} for hit in ours} == {hit["id"]: {**hit, **alike} for hit in theirs}
     return theirs
 
 

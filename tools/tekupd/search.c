@@ -323,6 +323,8 @@ static int fuse(const struct search *search, struct hits *by_vector, struct hits
     }
     by_vector->count = 0;
     const size_t before = fused->count;
+    size_t place = 0;
+    float rank = 0;
     for (size_t i = 0; i < by_words->count; i++) {
         struct catalog_hit *hit = &by_words->hits[i];
         size_t at = 0;
@@ -330,14 +332,17 @@ static int fuse(const struct search *search, struct hits *by_vector, struct hits
                !same_result(search, fused->hits[at].document, fused->hits[at].embedding,
                             hit->document, hit->embedding))
             at++;
-        hit->score = (float)ranking_fusion(i);
+        /* Those that the words tell no difference between share a place. */
+        if (i == 0 || hit->score != rank) place = i;
+        rank = hit->score;
+        hit->score = (float)ranking_fusion(place);
         if (at == before) {
             fused->hits[fused->count++] = *hit;
             continue;
         }
         struct catalog_hit *same = &fused->hits[at];
         const float score = same->score + hit->score;
-        if (i <= at && same->embedding != hit->embedding) {
+        if (place <= at && same->embedding != hit->embedding) {
             const struct catalog_hit other = *same;
             *same = *hit;
             *hit = other;
