@@ -61,8 +61,7 @@ int messages_read(const char *path, struct messages *messages, tk_error *err)
     }
     messages->size = (size_t)stat.st_size;
     if (messages->size > 0) {
-        messages->memory =
-            mmap(NULL, messages->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+        messages->memory = mmap(NULL, messages->size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
         if (messages->memory == MAP_FAILED) messages->memory = NULL;
     }
     close(fd);

@@ -49,25 +49,49 @@ static double number(const char *name, const char *text, double least, double mo
 static void parse(int argc, char **argv, struct arguments *out)
 {
     enum { SOCKET = 256, QUESTIONS, POSTGRES, HELLO, CLIENTS, SECONDS, WARM, RECORD, HELP };
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, SOCKET},   {"questions", required_argument, NULL, QUESTIONS},
-        {"postgres", no_argument, NULL, POSTGRES},     {"hello", required_argument, NULL, HELLO},
-        {"clients", required_argument, NULL, CLIENTS}, {"seconds", required_argument, NULL, SECONDS},
-        {"warm", required_argument, NULL, WARM},       {"record", required_argument, NULL, RECORD},
-        {"help", no_argument, NULL, HELP},             {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"socket", required_argument, NULL, SOCKET},
+                                            {"questions", required_argument, NULL, QUESTIONS},
+                                            {"postgres", no_argument, NULL, POSTGRES},
+                                            {"hello", required_argument, NULL, HELLO},
+                                            {"clients", required_argument, NULL, CLIENTS},
+                                            {"seconds", required_argument, NULL, SECONDS},
+                                            {"warm", required_argument, NULL, WARM},
+                                            {"record", required_argument, NULL, RECORD},
+                                            {"help", no_argument, NULL, HELP},
+                                            {NULL, 0, NULL, 0}};
     *out = (struct arguments){.load = {.clients = 1, .seconds = 5, .warm_s = 0.5}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
-        case SOCKET: out->load.socket = optarg; break;
-        case QUESTIONS: out->questions = optarg; break;
-        case POSTGRES: out->load.protocol = LOAD_POSTGRES; break;
-        case HELLO: out->hello = optarg; break;
-        case CLIENTS: out->load.clients = (unsigned)number("--clients", optarg, 1, 10000); break;
-        case SECONDS: out->load.seconds = number("--seconds", optarg, 0.01, 86400); break;
-        case WARM: out->load.warm_s = number("--warm", optarg, 0, 86400); break;
-        case RECORD: out->record = optarg; break;
-        case HELP: fputs(usage, stdout); exit(0);
-        default: fputs(usage, stderr); exit(2);
+        case SOCKET:
+            out->load.socket = optarg;
+            break;
+        case QUESTIONS:
+            out->questions = optarg;
+            break;
+        case POSTGRES:
+            out->load.protocol = LOAD_POSTGRES;
+            break;
+        case HELLO:
+            out->hello = optarg;
+            break;
+        case CLIENTS:
+            out->load.clients = (unsigned)number("--clients", optarg, 1, 10000);
+            break;
+        case SECONDS:
+            out->load.seconds = number("--seconds", optarg, 0.01, 86400);
+            break;
+        case WARM:
+            out->load.warm_s = number("--warm", optarg, 0, 86400);
+            break;
+        case RECORD:
+            out->record = optarg;
+            break;
+        case HELP:
+            fputs(usage, stdout);
+            exit(0);
+        default:
+            fputs(usage, stderr);
+            exit(2);
         }
     }
     if (optind < argc) wrong("what is this: ", argv[optind]);

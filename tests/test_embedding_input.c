@@ -233,3 +233,31 @@ Test(embedding_input, reads_octets_and_base64_bit_for_bit)
     cr_expect_eq(embedding_from_octets((char *)octets, sizeof(octets), read, &err), -1);
     cr_expect_not_null(strstr(err.message, "zero vector"));
 }
+
+/* Against strtof, with as many digits as clients write and more. */
+Test(embedding_input, reads_numbers_of_any_length)
+{
+    struct buffer text = {0};
+    float expected[EMBEDDING_DIM], out[EMBEDDING_DIM];
+    struct error err;
+    srand(7);
+    buffer_text(&text, "[");
+    for (int i = 0; i < EMBEDDING_DIM; i++) {
+        char number[64];
+        const double scale = i % 3 == 0 ? 1 : i % 3 == 1 ? 1e-2 : 1e7;
+        const double value = ((double)rand() / RAND_MAX - 0.5) * scale;
+        const int digits = 1 + i % 25;
+        if (i % 2 == 0)
+            snprintf(number, sizeof(number), "%.*f", digits, value);
+        else
+            snprintf(number, sizeof(number), "%.*g", digits, value);
+        expected[i] = strtof(number, NULL);
+        buffer_format(&text, "%s%s", i > 0 ? "," : "", number);
+    }
+    buffer_text(&text, "]");
+    cr_assert_eq(embedding_from_json(text.data, text.length, out, &err), 0);
+    for (int i = 0; i < EMBEDDING_DIM; i++)
+        cr_assert(fabsf(out[i] - expected[i]) <= fabsf(expected[i]) * 1.2e-7f, "%d: %.9g not %.9g",
+                  i, (double)out[i], (double)expected[i]);
+    buffer_free(&text);
+}

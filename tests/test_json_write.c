@@ -1,8 +1,10 @@
 #include "tools/tekupd/json_write.h"
 
 #include <criterion/criterion.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 
 Test(json_write, puts_commas_where_they_belong)
 {
@@ -60,4 +62,30 @@ Test(json_write, what_is_not_utf8_or_ends_early_still_makes_json)
     json_put_text_of(&out, "a\xff\0b\xc3", 5);
     cr_expect_str_eq(out.data, "\"a\xef\xbf\xbd\\u0000b\xef\xbf\xbd\"");
     buffer_free(&out);
+}
+
+Test(json_write, writes_shares_as_printf_does)
+{
+    for (int i = -1000003; i <= 1000003; i += 997) {
+        const double value = i / 1e6 + i % 7 * 1e-9;
+        struct buffer out = {0};
+        char expected[32];
+        snprintf(expected, sizeof(expected), "%.6g", value);
+        json_put_number(&out, value, 6);
+        cr_assert_str_eq(out.data, expected);
+        buffer_free(&out);
+    }
+}
+
+Test(json_write, writes_whole_numbers)
+{
+    static const int64_t values[] = {0, 7, -7, 10, 99, 1234567890, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        struct buffer out = {0};
+        char expected[32];
+        snprintf(expected, sizeof(expected), "%" PRId64, values[i]);
+        json_put_integer(&out, values[i]);
+        cr_assert_str_eq(out.data, expected);
+        buffer_free(&out);
+    }
 }

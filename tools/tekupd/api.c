@@ -48,7 +48,7 @@ static void handle(struct http_request *request)
     }
 
 const struct http_route api_routes[] = {
-    ROUTE("POST", "/v1/search", HTTP_JSON | HTTP_OCTETS, SEARCHERS, api_search),
+    ROUTE("POST", "/v1/search", HTTP_JSON | HTTP_OCTETS, ON_LOOP, api_search),
     ROUTE("POST", "/v1/search/batch", HTTP_JSON, SEARCHERS, api_search_batch),
     ROUTE("GET", "/v1/documents", 0, CLERKS, api_documents_list),
     ROUTE("PUT", "/v1/documents", HTTP_JSON, CLERKS, api_documents_put),

@@ -5,8 +5,10 @@
  * where that means to ask a server; those with a metadata filter ask PostgreSQL which documents
  * match; the mirror is searched, and PostgreSQL's full-text index (search.c); the texts of the hits
  * are fetched; the answer is written. The steps that need PostgreSQL run on the clerks, the others
- * on the searchers. When PostgreSQL is away, or all clerks are busy, the texts are left out, hybrid
- * searches go by the vectors alone, and the answer says so.
+ * on the searchers, but for short searches by a vector, which the event loop answers itself: to
+ * wake another thread, and then the loop again, would take as long as the search does. When
+ * PostgreSQL is away, or all clerks are busy, the texts are left out, hybrid searches go by the
+ * vectors alone, and the answer says so.
  *
  * With search.backend = postgres a clerk does all of it but the reading.
  */
@@ -530,17 +532,38 @@ static struct job *job_create(struct daemon *daemon, struct http_request *reques
     return job;
 }
 
-void api_search(struct daemon *daemon, struct http_request *request)
+/* Whether it takes so little time in memory that handing it to another thread would cost as much:
+ * the others of the loop can wait for it. What asks PostgreSQL or a server goes to other threads
+ * anyway, but not what is embedded here, nor filters, which may look at every document. */
+static bool is_short(const struct daemon *daemon, const struct search *search)
 {
+    enum { SHORT_LIMIT = 50, SHORT_EF = 200 };
+    const struct search_request *wanted = &search->wanted;
+    const size_t ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef);
+    return daemon->follower != NULL && wanted->has_vector && wanted->limit <= SHORT_LIMIT &&
+           ef <= SHORT_EF && wanted->diversity <= 0 && wanted->source == NULL &&
+           wanted->repository == NULL && wanted->path_prefix == NULL;
+}
+
+static void hand_over(struct job *job, work_fn fn)
+{
+    if (workers_submit(job->daemon->searchers, fn, job) == 0) return;
+    error_set(&job->searches[0].err, ERR_UNAVAILABLE, NULL,
+              "too many requests are waiting already");
+    answer(job);
+}
+
+static void go_on(void *arg)
+{
+    embed_first(arg);
+}
+
+static void read_search(struct job *job, bool on_loop)
+{
+    struct http_request *request = job->request;
+    struct search *search = &job->searches[0];
     size_t length;
     const char *body = http_body(request, &length);
-    struct error err = {0};
-    struct job *job = job_create(daemon, request, false, 1, &err);
-    if (job == NULL) {
-        api_fail(daemon, request, &err);
-        return;
-    }
-    struct search *search = &job->searches[0];
     if (http_body_kind(request) == HTTP_OCTETS) {
         search_request_from_octets(body, length, http_query(request), &search->wanted,
                                    &search->err);
@@ -549,8 +572,31 @@ void api_search(struct daemon *daemon, struct http_request *request)
     }
     if (search->err.code != ERR_NONE)
         answer(job);
+    else if (on_loop && !is_short(job->daemon, search))
+        hand_over(job, go_on);
     else
         embed_first(job);
+}
+
+static void read_elsewhere(void *arg)
+{
+    read_search(arg, false);
+}
+
+/* On the loop's thread, where short searches are answered. */
+void api_search(struct daemon *daemon, struct http_request *request)
+{
+    enum { SHORT_BODY = 128 << 10 }; /* an embedding in JSON, with room for a filter */
+    size_t length;
+    struct error err = {0};
+    struct job *job = job_create(daemon, request, false, 1, &err);
+    http_body(request, &length);
+    if (job == NULL)
+        api_fail(daemon, request, &err);
+    else if (length > SHORT_BODY)
+        hand_over(job, read_elsewhere);
+    else
+        read_search(job, true);
 }
 
 void api_search_ask(struct daemon *daemon, struct http_request *request, const char *json,

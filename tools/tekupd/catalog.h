@@ -97,6 +97,9 @@ struct catalog_counts {
 };
 void catalog_count(const struct catalog *catalog, struct catalog_counts *counts);
 
+/* Whether there are no more embeddings than documents. */
+bool catalog_is_one_to_one(const struct catalog *catalog);
+
 /* ---- In a file (catalog_file.c) ---- */
 
 /* What tells a file from a damaged one; kept elsewhere. */

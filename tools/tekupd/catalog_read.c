@@ -27,6 +27,15 @@ void catalog_count(const struct catalog *catalog, struct catalog_counts *counts)
         counts->embeddings * (sizeof(struct held) + 2 * sizeof(void *) + 2 * sizeof(int64_t));
 }
 
+bool catalog_is_one_to_one(const struct catalog *catalog)
+{
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    const bool one = atomic_load(&catalog->embedding_count) <= catalog->document_count;
+    pthread_rwlock_unlock(lock);
+    return one;
+}
+
 static bool repository_passes(const struct repository *repository,
                               const struct catalog_filter *filter)
 {

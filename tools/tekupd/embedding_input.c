@@ -29,9 +29,36 @@ struct decimal {
     int exponent;
 };
 
+/* Eight characters at once, the first one in the lowest byte (D. Lemire, "Quickly parsing eight
+ * digits"): an embedding in JSON is 1,536 numbers of up to twenty digits. */
+static bool are_digits(uint64_t eight)
+{
+    return ((eight & 0xf0f0f0f0f0f0f0f0) |
+            (((eight + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) >> 4)) == 0x3333333333333333;
+}
+
+static uint64_t eight_digits(uint64_t eight)
+{
+    const uint64_t mask = 0x000000ff000000ff;
+    eight -= 0x3030303030303030;
+    eight = eight * 10 + (eight >> 8); /* pairs */
+    return ((eight & mask) * (100 + (1000000ULL << 32)) +
+            ((eight >> 16) & mask) * (1 + (10000ULL << 32))) >>
+           32;
+}
+
 static const char *scan_digits(const char *at, const char *end, struct decimal *decimal,
                                bool fraction)
 {
+    while (end - at >= 8 && decimal->digits < UINT64_MAX / 1000000000) {
+        uint64_t eight;
+        memcpy(&eight, at, 8);
+        eight = le64toh(eight);
+        if (!are_digits(eight)) break;
+        decimal->digits = decimal->digits * 100000000 + eight_digits(eight);
+        decimal->exponent -= fraction ? 8 : 0;
+        at += 8;
+    }
     for (; at < end && is_digit(*at); at++) {
         if (decimal->digits < UINT64_MAX / 10 - 1) {
             decimal->digits = decimal->digits * 10 + (uint64_t)(*at - '0');
@@ -141,22 +168,48 @@ static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM],
 
 /* ---- Base64 ---------------------------------------------------------------------------------- */
 
+/* What each character stands for, plus one; 0 for those that do not belong there. */
+#define RANGE26(c, v)                                                                              \
+    [c] = v, [c + 1] = v + 1, [c + 2] = v + 2, [c + 3] = v + 3, [c + 4] = v + 4, [c + 5] = v + 5,  \
+    [c + 6] = v + 6, [c + 7] = v + 7, [c + 8] = v + 8, [c + 9] = v + 9, [c + 10] = v + 10,         \
+    [c + 11] = v + 11, [c + 12] = v + 12, [c + 13] = v + 13, [c + 14] = v + 14, [c + 15] = v + 15, \
+    [c + 16] = v + 16, [c + 17] = v + 17, [c + 18] = v + 18, [c + 19] = v + 19, [c + 20] = v + 20, \
+    [c + 21] = v + 21, [c + 22] = v + 22, [c + 23] = v + 23, [c + 24] = v + 24, [c + 25] = v + 25
+static const unsigned char base64_values[256] = {
+    RANGE26('A', 1), RANGE26('a', 27), ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,
+    ['5'] = 58,      ['6'] = 59,       ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64};
+#undef RANGE26
+
 static int base64_value(char c)
 {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    if (c == '+') return 62;
-    return c == '/' ? 63 : -1;
+    return (int)base64_values[(unsigned char)c] - 1;
+}
+
+static void put_group(uint32_t group, unsigned char bytes[3])
+{
+    bytes[0] = (unsigned char)(group >> 16);
+    bytes[1] = (unsigned char)(group >> 8);
+    bytes[2] = (unsigned char)group;
 }
 
 /* text is a JSON string, quotes and all. 6,144 bytes are a multiple of 3: there is no padding. */
 static int scan_base64(const char *text, size_t length, unsigned char out[OCTETS],
                        struct error *err)
 {
-    size_t digits = 0;
+    size_t digits = 0, i = 1;
     uint32_t group = 0;
-    for (size_t i = 1; i + 1 < length; i++) {
+    for (; i + 4 < length && digits < BASE64_LENGTH; i += 4, digits += 4) { /* without escapes */
+        int sum = 0;
+        for (size_t j = 0; j < 4; j++) {
+            const int value = base64_value(text[i + j]);
+            group = group << 6 | (uint32_t)value;
+            sum |= value; /* negative where one is */
+        }
+        if (sum < 0) break;
+        put_group(group, out + digits / 4 * 3);
+    }
+    group = 0;
+    for (; i + 1 < length; i++) {
         if (text[i] == '\\' && text[i + 1] == '/') continue; /* JSON may escape a slash */
         const int value = base64_value(text[i]);
         if (value < 0)
@@ -165,12 +218,8 @@ static int scan_base64(const char *text, size_t length, unsigned char out[OCTETS
                              digits);
         group = group << 6 | (uint32_t)value;
         digits++;
-        if (digits % 4 == 0 && digits <= BASE64_LENGTH) {
-            unsigned char *bytes = out + (digits / 4 - 1) * 3;
-            bytes[0] = (unsigned char)(group >> 16);
-            bytes[1] = (unsigned char)(group >> 8);
-            bytes[2] = (unsigned char)group;
-        }
+        if (digits % 4 == 0 && digits <= BASE64_LENGTH)
+            put_group(group, out + (digits / 4 - 1) * 3);
     }
     if (digits != BASE64_LENGTH)
         return error_set(err, ERR_INVALID, field,

@@ -24,10 +24,36 @@ static size_t skip_space(const char *text, size_t at, size_t length)
 /* text[at] is a quote: the place after its counterpart, or length where there is none. */
 static size_t skip_string(const char *text, size_t at, size_t length)
 {
-    for (at++; at < length && text[at] != '"'; at++) {
-        if (text[at] == '\\') at++;
+    at++;
+    for (;;) {
+        const char *quote = at < length ? memchr(text + at, '"', length - at) : NULL;
+        if (quote == NULL) return length;
+        const char *escape = memchr(text + at, '\\', (size_t)(quote - text) - at);
+        if (escape == NULL) return (size_t)(quote - text) + 1;
+        at = (size_t)(escape - text) + 2;
     }
-    return at < length ? at + 1 : length;
+}
+
+static bool is_structural(char c)
+{
+    return c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
+}
+
+/* The next quote or bracket, or length. An embedding is tens of thousands of bytes without any. */
+static size_t next_structural(const char *text, size_t at, size_t length)
+{
+    enum { BLOCK = 64 };
+    for (; length - at >= BLOCK; at += BLOCK) {
+        unsigned char found = 0; /* without a way out, so that it becomes vector code */
+        for (size_t i = 0; i < BLOCK; i++) {
+            const unsigned char byte = (unsigned char)text[at + i];
+            const unsigned char round = byte & 0xdf; /* { is [ and } is ] with a bit more */
+            found |= (unsigned char)((byte == '"') | (round == '[') | (round == ']'));
+        }
+        if (found) break;
+    }
+    while (at < length && !is_structural(text[at])) at++;
+    return at;
 }
 
 /* The place after the value that begins here, or length. */
@@ -65,6 +91,7 @@ static size_t skip_value(const char *text, size_t at, size_t length)
             }
         }
         at++;
+        if (depth > 0) at = next_structural(text, at, length);
     } while (depth > 0);
     return at;
 }

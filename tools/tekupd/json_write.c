@@ -2,7 +2,6 @@
 
 #include "storage/base/utf8.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,8 +84,16 @@ void json_put_text(struct buffer *out, const char *text)
 
 void json_put_integer(struct buffer *out, int64_t value)
 {
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
     separate(out);
-    buffer_format(out, "%" PRId64, value);
+    if (value < 0) buffer_append(out, "-", 1);
+    buffer_append(out, digits + at, sizeof(digits) - at);
 }
 
 void json_put_boolean(struct buffer *out, bool value)
@@ -99,6 +106,24 @@ void json_put_null(struct buffer *out)
     json_put_raw(out, "null");
 }
 
+enum { SHARE_DIGITS = 6 };
+
+/* Similarities, of which an answer has many, without printf: from 0.1 to 1, rounded as by %.6g.
+ * Returns false for another number. */
+static bool put_share(struct buffer *out, double value)
+{
+    if (!(fabs(value) >= 0.1 && fabs(value) < 1)) return false;
+    uint32_t rest = (uint32_t)lrint(fabs(value) * 1e6);
+    char text[2 + SHARE_DIGITS] = "0.";
+    size_t length = sizeof(text);
+    if (rest == 1000000) return false; /* rounded up to 1 */
+    for (size_t i = length; i-- > 2; rest /= 10) text[i] = (char)('0' + rest % 10);
+    while (text[length - 1] == '0') length--;
+    if (value < 0) buffer_append(out, "-", 1);
+    buffer_append(out, text, length);
+    return true;
+}
+
 void json_put_number(struct buffer *out, double value, int digits)
 {
     if (!isfinite(value)) {
@@ -106,7 +131,7 @@ void json_put_number(struct buffer *out, double value, int digits)
         return;
     }
     separate(out);
-    buffer_format(out, "%.*g", digits, value);
+    if (digits != SHARE_DIGITS || !put_share(out, value)) buffer_format(out, "%.*g", digits, value);
 }
 
 void json_put_raw(struct buffer *out, const char *json)

@@ -140,6 +140,18 @@ static int search_error(tk_status status, const tk_error *problem, struct error 
                      "%s", problem->message);
 }
 
+/* Each hit beyond those that are wanted costs an exact comparison, and those beyond ef a longer
+ * walk, so that a vault whose documents have one embedding each is asked for no more than the
+ * limit. */
+static size_t hits_to_ask_for(const struct replica *replica, const struct replica_query *query)
+{
+    enum { PER_DOCUMENT = 4, LEAST = 40 };
+    if (query->chunks || catalog_is_one_to_one(replica->catalog)) return query->limit;
+    const size_t many = query->limit * PER_DOCUMENT > LEAST ? query->limit * PER_DOCUMENT : LEAST;
+    const size_t least = query->ef > query->limit ? query->ef : query->limit;
+    return query->ef > 0 && least < many ? least : many;
+}
+
 /*
  * The index finds embeddings, the answer is documents. So more hits are asked for than documents
  * are wanted, and again many more when the best ones turn out to be of too few documents.
@@ -147,7 +159,7 @@ static int search_error(tk_status status, const tk_error *problem, struct error 
 static int search(struct replica *replica, const struct replica_query *query,
                   struct catalog_hit **hits, size_t *found, struct error *err)
 {
-    enum { PER_DOCUMENT = 4, LEAST = 40, FURTHER = 4 };
+    enum { FURTHER = 4 };
     tk_search search;
     tk_hit *raw = NULL;
     int rc = -1;
@@ -159,8 +171,7 @@ static int search(struct replica *replica, const struct replica_query *query,
     search.ef = query->ef;
     search.threshold = query->threshold;
     catalog_apply(query->filter, &search);
-    search.k = query->chunks ? query->limit : query->limit * PER_DOCUMENT;
-    if (search.k < LEAST) search.k = LEAST;
+    search.k = hits_to_ask_for(replica, query);
     for (;;) {
         size_t count;
         tk_error problem = {{0}};
