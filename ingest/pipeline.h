@@ -6,7 +6,7 @@
 #define INGEST_PIPELINE_H
 
 #include "ingest/embedding/embed.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <stdatomic.h>
 #include <time.h>

@@ -8,7 +8,7 @@
 
 #include "storage/base/buffer.h"
 #include "storage/base/error.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <libpq-fe.h>
 

@@ -11,7 +11,7 @@
 #define STORAGE_MODEL_CHANGE_H
 
 #include "storage/model.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 /* The most of a text that is embedded: what came as one piece may be longer, and is known by its
  * beginning. */

@@ -4,7 +4,7 @@
 #include "storage/copy.h"
 #include "storage/embedding.h"
 #include "storage/sql.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #define STORAGE_REPOSITORIES_H
 
 #include "storage/pool.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <stdbool.h>
 #include <stddef.h>

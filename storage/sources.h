@@ -6,7 +6,7 @@
 #define STORAGE_SOURCES_H
 
 #include "storage/pool.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 struct source {
     char *source; /* kind: "local", later "github", "notion", "gdrive" */

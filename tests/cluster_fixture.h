@@ -13,7 +13,7 @@
 #define TESTS_CLUSTER_FIXTURE_H
 
 #include "storage/base/log.h"
-#include "storage/cluster.h"
+#include "storage/cluster/cluster.h"
 #include "storage/migrate.h"
 #include "storage/pool.h"
 #include "tests/scratch.h"

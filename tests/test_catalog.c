@@ -1,4 +1,4 @@
-#include "tools/tekupd/catalog.h"
+#include "tools/tekupd/mirror/catalog.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 #include "tests/scratch.h"
 
 #include "storage/base/log.h"
-#include "storage/cluster.h"
+#include "storage/cluster/cluster.h"
+#include "storage/cluster/server_binaries.h"
 #include "storage/migrate.h"
 #include "storage/pool.h"
-#include "storage/server_binaries.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

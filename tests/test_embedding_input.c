@@ -1,5 +1,5 @@
 #include "storage/base/buffer.h"
-#include "tools/tekupd/embedding_input.h"
+#include "tools/tekupd/search/embedding_input.h"
 
 #include <criterion/criterion.h>
 #include <float.h>

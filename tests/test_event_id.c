@@ -1,6 +1,6 @@
 /* The ids of events, which come back from clients as anything at all; and events as text. */
-#include "tools/tekupd/event_id.h"
-#include "tools/tekupd/event_text.h"
+#include "tools/tekupd/events/event_id.h"
+#include "tools/tekupd/events/event_text.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

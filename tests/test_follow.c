@@ -1,7 +1,7 @@
 /* A replica that follows a real vault: reading it, and every way in which others change it. */
 #include "tests/cluster_fixture.h"
 
-#include "tools/tekupd/follow.h"
+#include "tools/tekupd/mirror/follow.h"
 
 #include "storage/sql.h"
 

@@ -1,5 +1,5 @@
 /* test_github_event.c: deliveries of GitHub's webhook: signatures, payloads, branches. */
-#include "tools/tekupd/github_event.h"
+#include "tools/tekupd/api/github_event.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Speaks raw bytes with a server over a UNIX socket, as bad clients do. */
-#include "tools/tekupd/http.h"
+#include "tools/tekupd/http/http.h"
+#include "tools/tekupd/http/tcp_socket.h"
 #include "tools/tekupd/listener.h"
-#include "tools/tekupd/tcp_socket.h"
 #include "tools/tekupd/workers.h"
 
 #include <arpa/inet.h>

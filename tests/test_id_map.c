@@ -1,4 +1,4 @@
-#include "tools/tekupd/id_map.h"
+#include "tools/tekupd/mirror/id_map.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 #include "storage/base/buffer.h"
 #include "storage/embedding.h"
-#include "tools/tekupd/index_request.h"
+#include "tools/tekupd/sql/index_request.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

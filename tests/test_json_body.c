@@ -1,4 +1,4 @@
-#include "tools/tekupd/json_body.h"
+#include "tools/tekupd/http/json_body.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

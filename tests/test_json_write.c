@@ -1,4 +1,4 @@
-#include "tools/tekupd/json_write.h"
+#include "tools/tekupd/http/json_write.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>

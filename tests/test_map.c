@@ -1,7 +1,7 @@
-#include "tools/tekupd/map.h"
+#include "tools/tekupd/map/map.h"
 
-#include "tools/tekupd/mapper.h"
-#include "tools/tekupd/plane.h"
+#include "tools/tekupd/map/mapper.h"
+#include "tools/tekupd/map/plane.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

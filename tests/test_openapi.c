@@ -1,8 +1,8 @@
 /* Whether the description says of each call of the table that it is there, which bodies it takes
  * and whether it is for everybody, and describes nothing else. What the calls answer is compared
  * with it by tests/integration/test_openapi.py. */
-#include "tools/tekupd/api.h"
-#include "tools/tekupd/openapi.h"
+#include "tools/tekupd/api/api.h"
+#include "tools/tekupd/api/openapi.h"
 
 #include <criterion/criterion.h>
 #include <ctype.h>

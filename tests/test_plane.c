@@ -1,4 +1,4 @@
-#include "tools/tekupd/plane.h"
+#include "tools/tekupd/map/plane.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

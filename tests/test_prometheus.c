@@ -1,4 +1,4 @@
-#include "tools/tekupd/prometheus.h"
+#include "tools/tekupd/metrics/prometheus.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "tools/tekupd/query.h"
+#include "tools/tekupd/http/query.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

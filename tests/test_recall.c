@@ -1,4 +1,4 @@
-#include "tools/tekupd/recall.h"
+#include "tools/tekupd/mirror/recall.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

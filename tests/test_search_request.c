@@ -1,5 +1,5 @@
 #include "storage/base/buffer.h"
-#include "tools/tekupd/search_request.h"
+#include "tools/tekupd/search/search_request.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -2,7 +2,7 @@
 #include "tests/scratch.h"
 
 #include "storage/base/log.h"
-#include "tools/tekupd/snapshot.h"
+#include "tools/tekupd/mirror/snapshot.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

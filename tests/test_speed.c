@@ -1,4 +1,4 @@
-#include "tools/tekupd/speed.h"
+#include "tools/tekupd/metrics/speed.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

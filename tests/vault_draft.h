@@ -4,7 +4,7 @@
 
 #include "tests/cluster_fixture.h"
 
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <math.h>
 

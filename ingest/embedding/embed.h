@@ -10,7 +10,7 @@
 
 #include "storage/base/error.h"
 #include "storage/base/histogram.h"
-#include "storage/vault.h"
+#include "storage/vault/vault.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #include "storage/backup/program.h"
 
-#include "storage/process.h"
-#include "storage/server_binaries.h"
+#include "storage/cluster/process.h"
+#include "storage/cluster/server_binaries.h"
 
 #include <errno.h>
 #include <fcntl.h>

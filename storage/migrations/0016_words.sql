@@ -1,5 +1,5 @@
 -- Full-text search: the words of every passage, kept by the triggers of the feed for whoever writes
--- (storage/vault_text.h). What is in the vault already is filled in by the daemons afterwards, a few
+-- (storage/vault/vault_text.h). What is in the vault already is filled in by the daemons afterwards, a few
 -- passages at a time (tekupdb.fill_words), so that this file locks nothing that anybody waits for.
 
 -- Words are runs of letters and digits; whatever else stands in a text (paths, addresses, identifiers

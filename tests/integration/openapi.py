@@ -14,7 +14,7 @@ import pytest
 
 jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not here")
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2] / "tools" / "tekupd" / "openapi.json"
+SOURCE = pathlib.Path(__file__).resolve().parents[2] / "tools" / "tekupd" / "api" / "openapi.json"
 
 
 def close_objects(schema):

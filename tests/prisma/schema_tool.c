@@ -6,7 +6,7 @@
  *   schema_tool migrate CONNINFO     migrates the database
  */
 #include "storage/base/log.h"
-#include "storage/cluster.h"
+#include "storage/cluster/cluster.h"
 #include "storage/migrate.h"
 #include "storage/pool.h"
 

@@ -5,10 +5,10 @@
 #include "storage/passthrough/passthrough.h"
 #include "storage/sources.h"
 #include "tools/tekupd/daemon.h"
-#include "tools/tekupd/follower.h"
+#include "tools/tekupd/mirror/follower.h"
 #include "tools/tekupd/model_keeper.h"
 #include "tools/tekupd/models.h"
-#include "tools/tekupd/words_keeper.h"
+#include "tools/tekupd/search/words_keeper.h"
 
 #include <pthread.h>
 #include <stdlib.h>

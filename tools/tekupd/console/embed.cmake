@@ -4,7 +4,7 @@
 #
 # The entity tag is a hash of the file, so that a browser asks for nothing that it has, and for
 # everything that another build has changed.
-set(TEXT "/* Made of console/ by console/embed.cmake. */\n#include \"tools/tekupd/console_pages.h\"\n")
+set(TEXT "/* Made of console/ by console/embed.cmake. */\n#include \"tools/tekupd/console/console_pages.h\"\n")
 foreach(PAGE html:index.html:text/html css:console.css:text/css js:console.js:text/javascript)
   string(REPLACE ":" ";" PAGE ${PAGE})
   list(GET PAGE 0 NAME)

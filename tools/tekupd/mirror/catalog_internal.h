@@ -1,0 +1,60 @@
+/*
+ * catalog_internal.h: how the catalog is kept, for catalog.c (writing) and catalog_read.c.
+ *
+ * Locks. `lock` protects the table of documents, the list of each repository and the list of
+ * embeddings of each document; only writers, and readers who walk a repository, take it. Searching
+ * threads, which look up every candidate of a filtered search, take a lock of the embeddings' table
+ * only. A document that an embedding leads to stays as long as that one is held: a document is
+ * taken out of the table before it is freed. What it says of its place never changes; one that
+ * moves is replaced. Repositories are never freed. Order: `lock`, then the table's.
+ */
+#ifndef TEKUPD_CATALOG_INTERNAL_H
+#define TEKUPD_CATALOG_INTERNAL_H
+
+#include "tools/tekupd/mirror/catalog.h"
+#include "tools/tekupd/mirror/id_map.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { REPOSITORY_BUCKETS = 1024, FIRST_BUCKETS = 1024 };
+
+struct repository {
+    char *source, *name;
+    struct entry *first;
+    size_t embeddings;
+    struct repository *next; /* in its bucket */
+};
+
+struct held {
+    int64_t embedding;
+    uint64_t hash; /* of the vector as PostgreSQL has it */
+};
+
+struct entry {
+    uint64_t serial; /* never used twice, unlike the address */
+    struct repository *repository;
+    struct entry *next;           /* in its bucket */
+    struct entry *before, *after; /* in its repository */
+    struct held *embeddings;
+    uint32_t count, room;
+    char id[DOCUMENT_ID_SIZE];
+    char path[];
+};
+
+struct catalog {
+    pthread_rwlock_t lock;
+    struct entry **buckets;
+    size_t bucket_count, document_count;
+    uint64_t next_serial;
+    struct repository *repositories[REPOSITORY_BUCKETS];
+    _Atomic size_t embedding_count, bytes;
+    struct id_map *embeddings;
+};
+
+/* With `lock` held. */
+struct entry *catalog_find(const struct catalog *catalog, const char *id);
+
+int catalog_no_memory(struct error *err);
+
+#endif

@@ -1,0 +1,214 @@
+/* catalog_read.c: filters, and the names of hits. */
+#include "tools/tekupd/mirror/catalog_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A filter that lets at most this many pass, or one of NARROW, becomes a set. */
+enum { SMALL_SET = 2000, NARROW = 10 };
+
+bool catalog_knows(const struct catalog *catalog, int64_t embedding)
+{
+    const bool known = id_map_lock(catalog->embeddings, embedding) != NULL;
+    id_map_unlock(catalog->embeddings, embedding);
+    return known;
+}
+
+void catalog_count(const struct catalog *catalog, struct catalog_counts *counts)
+{
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    counts->documents = catalog->document_count;
+    pthread_rwlock_unlock(lock);
+    counts->embeddings = atomic_load(&catalog->embedding_count);
+    counts->bytes =
+        sizeof(*catalog) + atomic_load(&catalog->bytes) +
+        counts->documents * sizeof(struct entry *) +
+        counts->embeddings * (sizeof(struct held) + 2 * sizeof(void *) + 2 * sizeof(int64_t));
+}
+
+bool catalog_is_one_to_one(const struct catalog *catalog)
+{
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    pthread_rwlock_rdlock(lock);
+    const bool one = atomic_load(&catalog->embedding_count) <= catalog->document_count;
+    pthread_rwlock_unlock(lock);
+    return one;
+}
+
+static bool repository_passes(const struct repository *repository,
+                              const struct catalog_filter *filter)
+{
+    return (filter->source == NULL || strcmp(repository->source, filter->source) == 0) &&
+           (filter->repository == NULL || strcmp(repository->name, filter->repository) == 0);
+}
+
+static bool path_passes(const struct entry *document, const struct catalog_filter *filter)
+{
+    return filter->path_prefix == NULL ||
+           strncmp(document->path, filter->path_prefix, strlen(filter->path_prefix)) == 0;
+}
+
+static bool passes(const struct catalog_filter *filter, tk_id id)
+{
+    const struct entry *document = id_map_lock(filter->catalog->embeddings, (int64_t)id);
+    const bool pass = document != NULL && repository_passes(document->repository, filter) &&
+                      path_passes(document, filter);
+    id_map_unlock(filter->catalog->embeddings, (int64_t)id);
+    return pass;
+}
+
+/* A tk_predicate. */
+static uint64_t passing(const tk_id *ids, size_t count, void *arg)
+{
+    uint64_t accepted = 0;
+    for (size_t i = 0; i < count; i++) accepted |= (uint64_t)passes(arg, ids[i]) << i;
+    return accepted;
+}
+
+static int add_to_set(const struct entry *document, struct catalog_filter *filter)
+{
+    for (uint32_t i = 0; i < document->count; i++) {
+        if (tk_idset_add(filter->within, (tk_id)document->embeddings[i].embedding) != TK_OK)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_repository_to_set(const struct repository *repository, struct catalog_filter *filter)
+{
+    for (const struct entry *document = repository->first; document != NULL;
+         document = document->after) {
+        if (path_passes(document, filter) && add_to_set(document, filter) != 0) return -1;
+    }
+    return 0;
+}
+
+/* Embeddings in the repositories that pass. `lock` is held. */
+static size_t count_passing(const struct catalog *catalog, const struct catalog_filter *filter)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < REPOSITORY_BUCKETS; i++) {
+        for (const struct repository *repository = catalog->repositories[i]; repository != NULL;
+             repository = repository->next) {
+            if (repository_passes(repository, filter)) count += repository->embeddings;
+        }
+    }
+    return count;
+}
+
+static int fill_set(const struct catalog *catalog, char *const *documents, size_t document_count,
+                    struct catalog_filter *filter)
+{
+    if (documents != NULL) {
+        for (size_t i = 0; i < document_count; i++) {
+            const struct entry *document = catalog_find(catalog, documents[i]);
+            if (document != NULL && repository_passes(document->repository, filter) &&
+                path_passes(document, filter) && add_to_set(document, filter) != 0)
+                return -1;
+        }
+        return 0;
+    }
+    for (size_t i = 0; i < REPOSITORY_BUCKETS; i++) {
+        for (const struct repository *repository = catalog->repositories[i]; repository != NULL;
+             repository = repository->next) {
+            if (repository_passes(repository, filter) &&
+                add_repository_to_set(repository, filter) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+int catalog_narrow(const struct catalog *catalog, const char *source, const char *repository,
+                   const char *path_prefix, char *const *documents, size_t document_count,
+                   struct catalog_filter *filter, struct error *err)
+{
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    int rc = 0;
+    *filter = (struct catalog_filter){
+        .catalog = catalog, .source = source, .repository = repository, .path_prefix = path_prefix};
+    if (source == NULL && repository == NULL && path_prefix == NULL && documents == NULL) return 0;
+
+    pthread_rwlock_rdlock(lock);
+    const size_t all = atomic_load(&catalog->embedding_count);
+    const size_t most = documents != NULL ? 0 : count_passing(catalog, filter);
+    if (documents == NULL && most > SMALL_SET && most > all / NARROW) {
+        filter->ask = true;
+    } else {
+        filter->within = tk_idset_create();
+        if (filter->within == NULL || fill_set(catalog, documents, document_count, filter) != 0) {
+            catalog_filter_free(filter);
+            rc = catalog_no_memory(err);
+        } else {
+            filter->nothing = tk_idset_count(filter->within) == 0;
+        }
+    }
+    pthread_rwlock_unlock(lock);
+    return rc;
+}
+
+void catalog_filter_free(struct catalog_filter *filter)
+{
+    if (filter->within != NULL) tk_idset_free(filter->within);
+    filter->within = NULL;
+}
+
+void catalog_apply(struct catalog_filter *filter, tk_search *search)
+{
+    search->within = filter->within;
+    if (filter->ask) {
+        search->predicate = passing;
+        search->predicate_arg = filter;
+    }
+}
+
+/* Whether a document's serial was taken already; takes it otherwise. */
+static bool take(uint64_t *taken, size_t size, uint64_t serial)
+{
+    size_t at = (size_t)(serial * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
+    while (taken[at] != 0 && taken[at] != serial) at = (at + 1) & (size - 1);
+    const bool first = taken[at] == 0;
+    taken[at] = serial;
+    return first;
+}
+
+static int name_hit(const struct entry *document, const tk_hit *hit, struct catalog_hit *named)
+{
+    named->embedding = (int64_t)hit->id;
+    named->similarity = hit->similarity;
+    named->score = hit->similarity;
+    memcpy(named->document, document->id, sizeof(named->document));
+    named->source = document->repository->source;
+    named->repository = document->repository->name;
+    named->path = strdup(document->path);
+    return named->path != NULL ? 0 : -1;
+}
+
+int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count, size_t limit,
+                 bool all, struct catalog_hit *best, size_t *found, struct error *err)
+{
+    size_t size = 16;
+    while (size < 2 * limit) size *= 2;
+    uint64_t *taken = calloc(size, sizeof(*taken)); /* serials of the documents so far */
+    int rc = taken != NULL ? 0 : -1;
+    *found = 0;
+    for (size_t i = 0; i < count && *found < limit && rc == 0; i++) {
+        const struct entry *document = id_map_lock(catalog->embeddings, (int64_t)hits[i].id);
+        if (document != NULL && (all || take(taken, size, document->serial))) {
+            rc = name_hit(document, &hits[i], &best[*found]);
+            *found += rc == 0;
+        }
+        id_map_unlock(catalog->embeddings, (int64_t)hits[i].id);
+    }
+    free(taken);
+    if (rc == 0) return 0;
+    catalog_hits_free(best, *found);
+    *found = 0;
+    return catalog_no_memory(err);
+}
+
+void catalog_hits_free(struct catalog_hit *hits, size_t count)
+{
+    for (size_t i = 0; i < count; i++) free(hits[i].path);
+}

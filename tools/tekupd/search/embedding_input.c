@@ -1,0 +1,285 @@
+#include "tools/tekupd/search/embedding_input.h"
+
+#include <endian.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char field[] = "embedding";
+
+/* The least number that rounds to an infinite float32. */
+#define FLOAT_END 0x1.ffffffp127
+
+enum { OCTETS = EMBEDDING_DIM * 4, BASE64_LENGTH = OCTETS / 3 * 4 };
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* A number's digits, as far as a uint64_t holds them, and the power of ten they are to be
+ * multiplied with. */
+struct decimal {
+    bool negative;
+    uint64_t digits;
+    int exponent;
+};
+
+/* Eight characters at once, the first one in the lowest byte (D. Lemire, "Quickly parsing eight
+ * digits"): an embedding in JSON is 1,536 numbers of up to twenty digits. */
+static bool are_digits(uint64_t eight)
+{
+    return ((eight & 0xf0f0f0f0f0f0f0f0) |
+            (((eight + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) >> 4)) == 0x3333333333333333;
+}
+
+static uint64_t eight_digits(uint64_t eight)
+{
+    const uint64_t mask = 0x000000ff000000ff;
+    eight -= 0x3030303030303030;
+    eight = eight * 10 + (eight >> 8); /* pairs */
+    return ((eight & mask) * (100 + (1000000ULL << 32)) +
+            ((eight >> 16) & mask) * (1 + (10000ULL << 32))) >>
+           32;
+}
+
+static const char *scan_digits(const char *at, const char *end, struct decimal *decimal,
+                               bool fraction)
+{
+    while (end - at >= 8 && decimal->digits < UINT64_MAX / 1000000000) {
+        uint64_t eight;
+        memcpy(&eight, at, 8);
+        eight = le64toh(eight);
+        if (!are_digits(eight)) break;
+        decimal->digits = decimal->digits * 100000000 + eight_digits(eight);
+        decimal->exponent -= fraction ? 8 : 0;
+        at += 8;
+    }
+    for (; at < end && is_digit(*at); at++) {
+        if (decimal->digits < UINT64_MAX / 10 - 1) {
+            decimal->digits = decimal->digits * 10 + (uint64_t)(*at - '0');
+            decimal->exponent -= fraction;
+        } else {
+            decimal->exponent += !fraction; /* a digit too many: only its place counts */
+        }
+    }
+    return at;
+}
+
+static const char *scan_exponent(const char *at, const char *end, struct decimal *decimal)
+{
+    enum { ENOUGH = 100000 }; /* infinite or zero, whatever the digits */
+    bool negative = false;
+    int exponent = 0;
+    if (at < end && (*at == '+' || *at == '-')) negative = *at++ == '-';
+    if (at >= end || !is_digit(*at)) return NULL;
+    for (; at < end && is_digit(*at); at++) {
+        if (exponent < ENOUGH) exponent = exponent * 10 + (*at - '0');
+    }
+    decimal->exponent += negative ? -exponent : exponent;
+    return at;
+}
+
+/* Reads a number as RFC 8259 has it; returns the place after it, or NULL where there is none. */
+static const char *scan_decimal(const char *at, const char *end, struct decimal *decimal)
+{
+    *decimal = (struct decimal){0};
+    if (at < end && *at == '-') {
+        decimal->negative = true;
+        at++;
+    }
+    if (at >= end || !is_digit(*at)) return NULL;
+    if (*at == '0')
+        at++;
+    else
+        at = scan_digits(at, end, decimal, false);
+    if (at < end && is_digit(*at)) return NULL; /* 01 */
+    if (at < end && *at == '.') {
+        at++;
+        if (at >= end || !is_digit(*at)) return NULL;
+        at = scan_digits(at, end, decimal, true);
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) at = scan_exponent(at + 1, end, decimal);
+    return at;
+}
+
+/* text begins the number and is followed by something that strtod stops at. */
+static double decimal_value(const struct decimal *decimal, const char *text)
+{
+    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
+                                  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+                                  1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29,
+                                  1e30, 1e31, 1e32, 1e33, 1e34, 1e35, 1e36, 1e37, 1e38, 1e39};
+    enum { TENS = sizeof(tens) / sizeof(*tens) };
+    double value = (double)decimal->digits;
+    if (decimal->exponent >= 0 && decimal->exponent < TENS)
+        value *= tens[decimal->exponent];
+    else if (decimal->exponent < 0 && decimal->exponent > -TENS)
+        value /= tens[-decimal->exponent];
+    else
+        return strtod(text, NULL);
+    return decimal->negative ? -value : value;
+}
+
+static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM], struct error *err)
+{
+    const char *at = text + 1;
+    const char *end = text + length;
+    size_t count = 0;
+    bool more = true; /* an element may follow */
+    for (;;) {
+        while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+        if (at >= end) return error_set(err, ERR_INVALID, field, "embedding: the array has no end");
+        if (*at == ']' && (!more || count == 0)) break;
+        if (!more) {
+            if (*at != ',')
+                return error_set(err, ERR_INVALID, field,
+                                 "embedding: a comma is missing after element %zu", count - 1);
+            at++;
+            more = true;
+            continue;
+        }
+        struct decimal decimal;
+        const char *begin = at;
+        at = scan_decimal(at, end, &decimal);
+        if (at == NULL || at >= end)
+            return error_set(err, ERR_INVALID, field, "embedding[%zu] is not a number", count);
+        if (count < EMBEDDING_DIM) {
+            const double value = decimal_value(&decimal, begin);
+            if (fabs(value) >= FLOAT_END)
+                return error_set(err, ERR_INVALID, field,
+                                 "embedding[%zu] is not finite as a 32-bit number", count);
+            out[count] = (float)value;
+        }
+        count++;
+        more = false;
+    }
+    if (at + 1 != end)
+        return error_set(err, ERR_INVALID, field, "embedding: more follows behind the array");
+    if (count != EMBEDDING_DIM)
+        return error_set(err, ERR_INVALID, field, "embedding must have %d numbers, not %zu",
+                         EMBEDDING_DIM, count);
+    return 0;
+}
+
+/* ---- Base64 ---------------------------------------------------------------------------------- */
+
+/* What each character stands for, plus one; 0 for those that do not belong there. */
+#define RANGE26(c, v)                                                                              \
+    [c] = v, [c + 1] = v + 1, [c + 2] = v + 2, [c + 3] = v + 3, [c + 4] = v + 4, [c + 5] = v + 5,  \
+    [c + 6] = v + 6, [c + 7] = v + 7, [c + 8] = v + 8, [c + 9] = v + 9, [c + 10] = v + 10,         \
+    [c + 11] = v + 11, [c + 12] = v + 12, [c + 13] = v + 13, [c + 14] = v + 14, [c + 15] = v + 15, \
+    [c + 16] = v + 16, [c + 17] = v + 17, [c + 18] = v + 18, [c + 19] = v + 19, [c + 20] = v + 20, \
+    [c + 21] = v + 21, [c + 22] = v + 22, [c + 23] = v + 23, [c + 24] = v + 24, [c + 25] = v + 25
+static const unsigned char base64_values[256] = {
+    RANGE26('A', 1), RANGE26('a', 27), ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,
+    ['5'] = 58,      ['6'] = 59,       ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64};
+#undef RANGE26
+
+static int base64_value(char c)
+{
+    return (int)base64_values[(unsigned char)c] - 1;
+}
+
+static void put_group(uint32_t group, unsigned char bytes[3])
+{
+    bytes[0] = (unsigned char)(group >> 16);
+    bytes[1] = (unsigned char)(group >> 8);
+    bytes[2] = (unsigned char)group;
+}
+
+/* text is a JSON string, quotes and all. 6,144 bytes are a multiple of 3: there is no padding. */
+static int scan_base64(const char *text, size_t length, unsigned char out[OCTETS],
+                       struct error *err)
+{
+    size_t digits = 0, i = 1;
+    uint32_t group = 0;
+    for (; i + 4 < length && digits < BASE64_LENGTH; i += 4, digits += 4) { /* without escapes */
+        int sum = 0;
+        for (size_t j = 0; j < 4; j++) {
+            const int value = base64_value(text[i + j]);
+            group = group << 6 | (uint32_t)value;
+            sum |= value; /* negative where one is */
+        }
+        if (sum < 0) break;
+        put_group(group, out + digits / 4 * 3);
+    }
+    group = 0;
+    for (; i + 1 < length; i++) {
+        if (text[i] == '\\' && text[i + 1] == '/') continue; /* JSON may escape a slash */
+        const int value = base64_value(text[i]);
+        if (value < 0)
+            return error_set(err, ERR_INVALID, field,
+                             "embedding is not base64: character %zu does not belong there",
+                             digits);
+        group = group << 6 | (uint32_t)value;
+        digits++;
+        if (digits % 4 == 0 && digits <= BASE64_LENGTH)
+            put_group(group, out + (digits / 4 - 1) * 3);
+    }
+    if (digits != BASE64_LENGTH)
+        return error_set(err, ERR_INVALID, field,
+                         "embedding must be the base64 of %d little-endian float32, which is %d "
+                         "characters, not %zu",
+                         EMBEDDING_DIM, BASE64_LENGTH, digits);
+    return 0;
+}
+
+static int check_direction(const float vector[EMBEDDING_DIM], struct error *err)
+{
+    double sum = 0;
+    for (int i = 0; i < EMBEDDING_DIM; i++) {
+        if (!isfinite(vector[i]))
+            return error_set(err, ERR_INVALID, field, "embedding[%d] is %s", i,
+                             isnan(vector[i]) ? "NaN" : "infinite");
+        sum += (double)vector[i] * (double)vector[i];
+    }
+    if (sum == 0)
+        return error_set(err, ERR_INVALID, field,
+                         "embedding is the zero vector, which has no direction to compare");
+    return 0;
+}
+
+static int from_octets(const unsigned char *bytes, float out[EMBEDDING_DIM], struct error *err)
+{
+    for (int i = 0; i < EMBEDDING_DIM; i++) {
+        uint32_t bits;
+        memcpy(&bits, bytes + 4 * i, 4);
+        bits = le32toh(bits);
+        memcpy(&out[i], &bits, 4);
+    }
+    return check_direction(out, err);
+}
+
+/* ---- The two ways in ------------------------------------------------------------------------- */
+
+int embedding_from_json(const char *text, size_t length, float out[EMBEDDING_DIM],
+                        struct error *err)
+{
+    if (length >= 2 && text[0] == '[') {
+        if (scan_array(text, length, out, err) != 0) return -1;
+        return check_direction(out, err);
+    }
+    if (length >= 2 && text[0] == '"') {
+        unsigned char bytes[OCTETS];
+        if (scan_base64(text, length, bytes, err) != 0) return -1;
+        return from_octets(bytes, out, err);
+    }
+    return error_set(err, ERR_INVALID, field,
+                     "embedding must be an array of %d numbers, or a string with their base64",
+                     EMBEDDING_DIM);
+}
+
+int embedding_from_octets(const char *bytes, size_t length, float out[EMBEDDING_DIM],
+                          struct error *err)
+{
+    if (length != OCTETS)
+        return error_set(err, ERR_INVALID, field,
+                         "the body must be %d little-endian float32, which is %d bytes, not %zu",
+                         EMBEDDING_DIM, OCTETS, length);
+    return from_octets((const unsigned char *)bytes, out, err);
+}
