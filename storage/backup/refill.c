@@ -224,6 +224,8 @@ static int end_others(struct work *work, bool end, struct error *err)
                            "database anew: restore as that role (--url-env), or stop what is "
                            "connected first",
                            PQuser(work->conn), sql_get_text(sessions, i, 1));
+    /* One that has ended by itself meanwhile is a warning to PostgreSQL. */
+    if (end && rc == 0) rc = sql_run(work->conn, "SET client_min_messages TO error", err);
     for (int i = 0; end && rc == 0 && i < PQntuples(sessions); i++) {
         struct sql sql = {0};
         sql_int4(&sql, sql_get_int4(sessions, i, 0));
@@ -296,46 +298,19 @@ static int find_kept(struct work *work, struct error *err)
     return work->kept == NULL || failed ? out_of_memory(err) : 0;
 }
 
-/* What is in a schema that cannot go, because of an extension. Names that one CASCADE has taken
- * along are passed over. */
-#define NO_MEMBER(class, oid)                                                                      \
-    "NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = '" class "'::regclass"                  \
-                                                                    " AND x.objid = " oid          \
-                                                                    " AND x.deptype = 'e')"
-
+/* What is in a schema that cannot go, because of an extension: everything that depends on it but
+ * for the extension's own, and sequences that go with their column. Names that one CASCADE has
+ * taken along are passed over. */
 static const char members_query[] =
-    "SELECT string_agg(s.statement, ';' ORDER BY s.part) FROM ("
-    " SELECT 1 AS part, format('DROP %s IF EXISTS %I.%I CASCADE', CASE c.relkind WHEN 'v' THEN"
-    " 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'S' THEN"
-    " 'SEQUENCE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, n.nspname, c.relname) AS statement"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')"
-    " AND " NO_MEMBER("pg_class", "c.oid") " AND " NO_MEMBER("pg_type", "c.reltype")
-    /* A sequence of a column goes with it. */
-    " AND (c.relkind <> 'S' OR NOT EXISTS (SELECT FROM pg_depend x WHERE"
-    " x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype IN ('i', 'a')))"
-    " UNION ALL SELECT 2, format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)"
-    " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-    " WHERE n.nspname = $1 AND " NO_MEMBER(
-        "pg_proc",
-        "p.oid") " UNION ALL SELECT 3, format('DROP TYPE IF EXISTS %I.%I CASCADE', "
-                 "n.nspname, t.typname)"
-                 " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE "
-                 "n.nspname = $1"
-                 " AND t.typtype IN ('e', 'd', 'r') AND " NO_MEMBER(
-                     "pg_type",
-                     "t.oid") " UNION ALL SELECT 4, format('DROP TEXT SEARCH CONFIGURATION IF "
-                              "EXISTS %I.%I CASCADE',"
-                              " n.nspname, g.cfgname) FROM pg_ts_config g JOIN pg_namespace n ON "
-                              "n.oid = g.cfgnamespace"
-                              " WHERE n.nspname = $1 AND " NO_MEMBER(
-                                  "pg_ts_config",
-                                  "g.oid") " UNION ALL SELECT 5, format('DROP TEXT SEARCH "
-                                           "DICTIONARY IF EXISTS %I.%I CASCADE',"
-                                           " n.nspname, d.dictname) FROM pg_ts_dict d JOIN "
-                                           "pg_namespace n ON n.oid = d.dictnamespace"
-                                           " WHERE n.nspname = $1 AND " NO_MEMBER("pg_ts_dict",
-                                                                                  "d.oid") ") AS s";
+    "SELECT string_agg(format('DROP %s IF EXISTS %s CASCADE', CASE i.type WHEN 'composite type'"
+    " THEN 'TYPE' WHEN 'statistics object' THEN 'STATISTICS' ELSE upper(i.type) END, i.identity),"
+    " ';' ORDER BY d.classid <> 'pg_class'::regclass, i.identity)"
+    " FROM pg_depend d, pg_identify_object(d.classid, d.objid, d.objsubid) AS i"
+    " WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'"
+    " AND d.refobjid = (SELECT n.oid FROM pg_namespace n WHERE n.nspname = $1)"
+    " AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_extension'::regclass)"
+    " AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = d.classid AND x.objid = d.objid"
+    "  AND (x.deptype = 'e' OR (i.type = 'sequence' AND x.deptype IN ('i', 'a'))))";
 
 static int empty_schema(PGconn *conn, const char *schema, struct error *err)
 {

@@ -310,7 +310,11 @@ def test_while_writes_go_on(make_daemon, tmp_path):
 def test_a_filled_database_is_refused_without_force(filled, backup, make_daemon):
     other = make_daemon().start()
     other.client.put_document("me", "mine.md", "Something that was here before.")
-    superuser(other, "CREATE TYPE tekupdb.leftover AS ENUM ('a'); CREATE VIEW public.over AS SELECT * FROM"
+    superuser(other, "CREATE TYPE tekupdb.leftover AS ENUM ('a'); CREATE TYPE tekupdb.pair AS (a int, b text);"
+                     "CREATE DOMAIN tekupdb.few AS int; CREATE SEQUENCE tekupdb.numbers; CREATE TEXT SEARCH DICTIONARY"
+                     " tekupdb.plain (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION tekupdb.wordy (COPY = simple);"
+                     "CREATE COLLATION tekupdb.c FROM \"C\"; CREATE VIEW tekupdb.all_things AS SELECT 1 AS a;"
+                     "CREATE PROCEDURE tekupdb.nothing() LANGUAGE sql AS 'SELECT 1'; CREATE VIEW public.over AS SELECT * FROM"
                      ' vault."VaultDocument"')
     before = dump(other)
     _, err = run(other, "restore", backup, code=1)
@@ -324,6 +328,8 @@ def test_a_filled_database_is_refused_without_force(filled, backup, make_daemon)
         holder.cursor().execute("SELECT 1")
     holder.close()
     assert superuser(other, "SELECT to_regclass('public.over'), to_regtype('tekupdb.leftover')") == [(None, None)]
+    assert superuser(other, "SELECT count(*) FROM pg_ts_dict d JOIN pg_namespace n ON n.oid = d.dictnamespace WHERE"
+                            " n.nspname = 'tekupdb' AND dictname = 'plain'") == [(0,)]
     same(filled, other)
     assert searches(other) == searches(filled)
     verify(other)

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { PLAIN_SECONDS = 30, POLL_MS = 200, AWAY_SECONDS = 60 };
+enum { PLAIN_SECONDS = 30, POLL_MS = 200, AWAY_SECONDS = 60, IDLE_SECONDS = 180 };
 
 static const char help[] =
     "Usage: tekup restore FILE [--force] [--check] [--url-env NAME] [--quiet] [--json]\n"
@@ -210,12 +210,17 @@ static void show_reading(struct restore *restore, const json_t *status)
 
 static int wait_for_daemon(struct restore *restore, struct error *err)
 {
-    double heard_s = now_s();
+    double heard_s = now_s(), moved_s = now_s();
+    long long before = -1;
     for (;;) {
         json_t *status = backup_place_ask();
         const bool done = status != NULL && has_read(restore, status);
         if (status != NULL) {
+            const long long read = field_integer(
+                json_object_get(json_object_get(status, "follower"), "loading"), "embeddings");
             heard_s = now_s();
+            if (read != before) moved_s = heard_s;
+            before = read;
             show_reading(restore, status);
         }
         json_decref(status);
@@ -223,6 +228,10 @@ static int wait_for_daemon(struct restore *restore, struct error *err)
         if (now_s() - heard_s > AWAY_SECONDS)
             return error_set(err, ERR_UNAVAILABLE, NULL,
                              "everything is restored, but tekupd does not answer");
+        if (now_s() - moved_s > IDLE_SECONDS)
+            return error_set(err, ERR_UNAVAILABLE, NULL,
+                             "everything is restored, but tekupd does not go on with it: its log "
+                             "says why");
         pause_ms(POLL_MS);
     }
 }
