@@ -234,7 +234,11 @@ def test_search_knowledge(client):
     assert call(client, "search_knowledge", query="day", source="notes", pathPrefix="travel/zzz")["count"] == 0
     least = everything[0]["similarity"] - 1e-4
     assert len(call(client, "search_knowledge", query="printer cellar day off", threshold=least)["results"]) == 1
-    for wrong in ({"threshold": 2}, {"threshold": "0.5"}, {"source": ""}, {"repository": 7}, {"limit": 51}):
+    words = call(client, "search_knowledge", query='"bought by the office" -cellar', mode="text")["results"]
+    assert [one["path"] for one in words] == ["travel/trains.md"]
+    for mode in ("vector", "hybrid"):
+        assert call(client, "search_knowledge", query="trains office", mode=mode)["results"][0]["path"] == "travel/trains.md"
+    for wrong in ({"mode": "fuzzy"}, {"mode": 7}, {"threshold": 2}, {"threshold": "0.5"}, {"source": ""}, {"repository": 7}, {"limit": 51}):
         assert next(iter(wrong)) in fails(client, "search_knowledge", query="day", **wrong)
 
 

@@ -197,7 +197,7 @@ static void tool_search(struct mcp_call *call)
 
 static void tool_search_knowledge(struct mcp_call *call)
 {
-    static const char *const filters[] = {"source", "repository", "pathPrefix", NULL};
+    static const char *const filters[] = {"source", "repository", "pathPrefix", "mode", NULL};
     struct buffer body = {0};
     const json_t *threshold = json_object_get(call->arguments, "threshold");
     double least = 0;
@@ -410,7 +410,7 @@ static const struct mcp_tool tools[] = {
     {"search", false, tool_search, ARGUMENTS("query", "limit")},
     {"fetch", true, tool_fetch, ARGUMENTS("id")},
     {"search_knowledge", false, tool_search_knowledge,
-     ARGUMENTS("query", "limit", "source", "repository", "pathPrefix", "threshold")},
+     ARGUMENTS("query", "limit", "source", "repository", "pathPrefix", "threshold", "mode")},
     {"get_sync_status", true, tool_sync_status, ARGUMENTS("source", "repository")},
     {"list_repositories", true, tool_list_repositories, ARGUMENTS(NULL)},
     {"get_repository_info", true, tool_repository_info, ARGUMENTS("source", "repository")},
