@@ -125,6 +125,30 @@ def test_search_options(daemon, client, handbook):
     assert machine(daemon.tekup("search", "--json", "--", "--bell"))["count"] > 0
 
 
+def test_search_by_words_and_passages(daemon, client, handbook):
+    paths = [f"notes/{number}.md" for number in range(3)]
+    for path in paths:
+        client.put_document("words", path, f"The ferry leaves at noon, and {path} is booked. " * 60)
+    client.put_document("words", "other.md", "Noon is when the ferry leaves.")
+    search = ("search", "--repository", "words", "--mode", "text")
+    assert b"other.md" not in daemon.tekup(*search, '"ferry leaves at"').stdout
+    found = said(daemon.tekup(*search, "--", "ferr*", "-booked"))
+    assert "other.md" in found and "notes/" not in found and "1 document in" in found
+    passages = machine(daemon.tekup(*search, "ferry", "--chunks", "--path", "notes/0", "--json"))
+    assert passages["count"] > 1 and {hit["path"] for hit in passages["results"]} == {paths[0]}
+    assert "passages in" in said(daemon.tekup(*search, "ferry", "--chunks"))
+    assert machine(daemon.tekup(*search, "ferry", "--diversity", "0.5", "--json"))["mode"] == "text"
+    for wrong in (("--mode", "both"), ("--diversity", "2"), ("--diversity", "much")):
+        result = daemon.tekup("search", "ferry", *wrong)
+        assert result.returncode in (1, 2) and wrong[0][2:].encode() in result.stderr
+
+
+def test_search_marks_other_forms_of_the_words_too(daemon, client, handbook):
+    client.put_document("forms", "a.md", "Whatever was booked stays booked.")
+    _, shown = on_terminal(daemon, "search", "booking", "--repository", "forms", "--mode", "text")
+    assert shown.count(b"\x1b[33mbooked\x1b[0m") == 2
+
+
 @pytest.mark.parametrize("limit", ["0", "100000", "-1"])
 def test_search_limit_out_of_range(daemon, limit):
     result = daemon.tekup("search", "x", "--limit", limit)
