@@ -27,7 +27,7 @@ struct config {
     int socket_mode;
     char socket_group[64]; /* empty: the daemon's own group */
     long max_body;         /* bytes */
-    int http_threads;      /* 0: one per processor, at most 4 */
+    int http_threads;      /* 0: one per processor, at most 64 */
     int idle_timeout;      /* seconds */
     char http_listen[64];  /* address and port of TCP; empty: none */
     char http_host[256];

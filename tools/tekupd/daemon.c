@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-    MOST_LOOPS = 4,
+    MOST_LOOPS = 64, /* they answer short searches themselves */
     SEARCH_QUEUE = 1024,
     ASKERS = 8,
     CLERK_QUEUE = 256,
