@@ -119,6 +119,50 @@ def test_the_best_chunk_of_each_document(both, number):
         assert len(results) == len({hit["id"] for hit in results}) == 12
 
 
+@pytest.mark.parametrize("fields", [
+    {"mode": "text", "query": "text 7"},
+    {"mode": "text", "query": "text*", "limit": 50, "source": "other"},
+    {"mode": "text", "query": '"text 12"', "metadata": {"tags": ["even"]}},
+    {"mode": "text", "query": "text -17", "pathPrefix": "odd/", "limit": 1000},
+    {"mode": "text", "query": "nothing of that"},
+    {"mode": "hybrid", "query": "text 7", "embedding": QUERY, "limit": 30},
+    {"mode": "hybrid", "query": "text -7", "embedding": QUERY, "threshold": 0.2, "source": "test", "limit": 100},
+    {"mode": "hybrid", "query": '"text 12"', "embedding": QUERY},
+], ids=str)
+def test_by_words_and_by_both(both, fields):
+    """What has the same rank comes in the order of the embeddings' ids, which both see."""
+    ours, theirs = (ask(daemon, ef=2000, include=["chunk", "highlights"], **fields)["results"] for daemon in both)
+    assert {hit["id"] for hit in ours} == {hit["id"] for hit in theirs}
+    if fields["mode"] == "text":
+        assert ours == theirs
+    of_theirs = {hit["id"]: hit for hit in theirs}
+    for hit in ours:
+        other = of_theirs[hit["id"]]
+        assert hit["chunk"] == other["chunk"] and hit["highlights"] == other["highlights"]
+        if fields["mode"] == "hybrid":
+            assert hit["similarity"] == pytest.approx(other["similarity"], abs=CLOSE)
+
+
+def test_every_chunk(both):
+    for mode in ("vector", "text", "hybrid"):
+        fields = {"query": SECTIONS[3][:200].split("\n")[0], "mode": mode, "repository": "texts", "group": "chunk",
+                  "limit": 200}
+        ours, theirs = (ask(daemon, ef=2000, **fields)["results"] for daemon in both)
+        assert {hit["embeddingId"] for hit in ours} == {hit["embeddingId"] for hit in theirs}
+        assert len({hit["embeddingId"] for hit in theirs}) == len(theirs)
+    assert len(theirs) > len({hit["id"] for hit in theirs})
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_near_duplicates_make_way(both, mode):
+    for number in range(6):
+        both[0].client.put_document(f"copies/{mode}", f"copy{number}", f"The okapi lives in Ituri. Copy {number}.")
+    both[0].client.put_document(f"copies/{mode}", "zoo", "An okapi was seen in a zoological garden, behind glass.")
+    for daemon in both:
+        fields = {"query": "okapi", "mode": mode, "repository": f"copies/{mode}", "limit": 2}
+        assert "zoo" in [hit["path"] for hit in ask(daemon, diversity=0.6, **fields)["results"]]
+
+
 def test_itself_is_found_with_similarity_1(both):
     for number in (0, 150, 299):
         vector = vector_of(number)
