@@ -248,7 +248,7 @@ def test_more_calls_than_pooled_connections(daemon, client, stable):
     time.sleep(0.3)
     quick = Client(daemon.socket, timeout=60)
     assert quick.get("/healthz").status == 200
-    results = quick.search(query=stable["007"], limit=1, include=[])
+    results = quick.search(query=stable["007"], mode="vector", limit=1, include=[])
     assert results[0]["path"] == "007"
     lock.close()
     for thread in threads:
