@@ -283,7 +283,7 @@ static int run_one(struct run *run, struct client *client, tk_error *err)
     uint64_t now = 0;
     if (ask(run->options, client, err) != 0) return -1;
     while (now < run->end) {
-        if (serve(run, client, 0, &now, err) != 0) return -1;
+        if (serve(run, client, run->options->looks ? MSG_DONTWAIT : 0, &now, err) != 0) return -1;
     }
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "bench/failure.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct load_options {
     const struct messages *hello;     /* sent by each client before all else; may be empty */
     const struct messages *questions; /* each client begins with another one and goes round */
     unsigned clients;
+    bool looks; /* a single client looks for its answer until it comes, instead of sleeping */
     double warm_s, seconds; /* not measured; measured */
 };
 

@@ -20,6 +20,7 @@ static const char usage[] =
     "  --postgres         the server speaks PostgreSQL's protocol (HTTP/1.1)\n"
     "  --hello FILE       what each client says before it asks, in the same form\n"
     "  --clients N        that ask at the same time (1)\n"
+    "  --look             one client looks for its answer until it comes, instead of sleeping\n"
     "  --seconds S        of measuring (5)\n"
     "  --warm S           of asking before that (0.5)\n"
     "  --record FILE      asks each question once instead, and writes the answers to this file\n"
@@ -48,12 +49,13 @@ static double number(const char *name, const char *text, double least, double mo
 
 static void parse(int argc, char **argv, struct arguments *out)
 {
-    enum { SOCKET = 256, QUESTIONS, POSTGRES, HELLO, CLIENTS, SECONDS, WARM, RECORD, HELP };
+    enum { SOCKET = 256, QUESTIONS, POSTGRES, HELLO, CLIENTS, LOOK, SECONDS, WARM, RECORD, HELP };
     static const struct option options[] = {{"socket", required_argument, NULL, SOCKET},
                                             {"questions", required_argument, NULL, QUESTIONS},
                                             {"postgres", no_argument, NULL, POSTGRES},
                                             {"hello", required_argument, NULL, HELLO},
                                             {"clients", required_argument, NULL, CLIENTS},
+                                            {"look", no_argument, NULL, LOOK},
                                             {"seconds", required_argument, NULL, SECONDS},
                                             {"warm", required_argument, NULL, WARM},
                                             {"record", required_argument, NULL, RECORD},
@@ -76,6 +78,9 @@ static void parse(int argc, char **argv, struct arguments *out)
             break;
         case CLIENTS:
             out->load.clients = (unsigned)number("--clients", optarg, 1, 10000);
+            break;
+        case LOOK:
+            out->load.looks = true;
             break;
         case SECONDS:
             out->load.seconds = number("--seconds", optarg, 0.01, 86400);
