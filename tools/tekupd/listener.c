@@ -75,7 +75,7 @@ int listener_open(const char *directory, const char *name, int mode, const char 
     struct sockaddr_un address, beside;
     struct stat made;
     char hidden[64];
-    listener->fd = -1;
+    *listener = (struct listener){.fd = -1};
     /* The name to begin with is no longer than the final one, which has to fit as well. */
     snprintf(hidden, sizeof(hidden), ".%.*s", (int)strlen(name) - 1, name);
     if (address_of(directory, name, &address, err) != 0) return -1;
