@@ -97,7 +97,8 @@ Test(index_degenerate, near_copies_among_others)
     data_add(index, COPIES, DIM, near, 1000000);
     data_add(index, N, DIM, vectors, 0);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.99f, 0.97);
+    /* Random ones have no neighbourhood: the few that are missed are missed by far. */
+    expect_self_first(index, N, vectors, 37, -1, 0.97);
     double recall = data_recall_within(index, 200, DIM, vectors + 100 * DIM, SIMILARITY_SLACK);
     cr_expect_geq(recall, 0.95, "recall %.3f", recall);
     free(vectors);
