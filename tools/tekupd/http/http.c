@@ -26,14 +26,12 @@
 #include <event2/listener.h>
 #include <event2/thread.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100, KINDS = HTTP_JSON | HTTP_OCTETS | HTTP_FORM };
 
@@ -117,18 +115,6 @@ const char *http_body(const struct http_request *request, size_t *length)
     return request->body;
 }
 
-static int64_t as_ns(const struct timespec *time)
-{
-    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return as_ns(&now);
-}
-
 /* Called by the loop when the answer is out, or cannot get out any more. */
 void http_request_done(struct http_request *request)
 {
@@ -138,7 +124,6 @@ void http_request_done(struct http_request *request)
     struct http_tally *tally = server->options.tally;
     if (tally != NULL && request->status > 0 && request->status < HTTP_STATUSES)
         atomic_fetch_add_explicit(&tally->answers[request->status], 1, memory_order_relaxed);
-    request->loop->answered = now_ns();
     buffer_free(&request->answer);
     free(request->path);
     free(request->part);
@@ -411,12 +396,6 @@ static void dispatch(struct http_request *request)
     }
 }
 
-static void note_pace(struct loop *loop, int64_t now)
-{
-    enum { SOON_NS = 200000 };
-    loop->brisk = loop->server->looks && loop->answered > 0 && now - loop->answered < SOON_NS;
-}
-
 static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_door)
 {
     struct http_server *server = loop->server;
@@ -432,7 +411,6 @@ static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_d
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &request->began);
-    note_pace(loop, as_ns(&request->began));
     request->loop = loop;
     request->ev = ev;
     request->by_door = by_door;
@@ -536,30 +514,12 @@ static void woken(evutil_socket_t fd, short what, void *arg)
     if (atomic_load(&loop->server->ended)) event_base_loopbreak(loop->base);
 }
 
-/*
- * To wake a thread on a processor that has gone to sleep takes longer than a search, on virtual
- * machines above all. A loop whose clients ask again right after an answer therefore looks for the
- * next request for a moment before it waits, and lets others have the processor in between.
- */
-static bool look_on(struct loop *loop)
-{
-    enum { LOOK_NS = 100000 };
-    if (!loop->brisk || now_ns() - loop->answered > LOOK_NS) return false;
-    sched_yield();
-    return true;
-}
-
 static void *run_loop(void *arg)
 {
     struct loop *loop = arg;
     loop->self = pthread_self();
     this_loop = loop;
-    while (!atomic_load(&loop->server->ended)) {
-        if (look_on(loop))
-            event_base_loop(loop->base, EVLOOP_NONBLOCK | EVLOOP_NO_EXIT_ON_EMPTY);
-        else
-            event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
-    }
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
     http_line_forget();
     return NULL;
 }
@@ -647,7 +607,6 @@ struct http_server *http_server_create(const struct http_options *options, struc
     }
     server->options = *options;
     atomic_init(&server->max_body, options->max_body);
-    server->looks = sysconf(_SC_NPROCESSORS_ONLN) > 1;
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->idle, NULL);
     for (int i = 0; i < options->threads; i++) {

@@ -27,8 +27,6 @@ struct loop {
     pthread_t self;    /* thread, as the thread itself sees it */
     bool answering;    /* the bytes being written are our own */
     atomic_bool awake; /* it has come round since somebody looked */
-    int64_t answered;  /* when the last answer was out, in ns; 0: none yet */
-    bool brisk;        /* the request before came soon after an answer */
     pthread_mutex_t lock;
     struct http_request *finished;
     struct http_stream *streams; /* those that are there */
@@ -38,7 +36,6 @@ struct http_server {
     struct http_options options;
     _Atomic long max_body;
     atomic_bool stopping, ended;
-    bool looks; /* there are processors enough to look for requests with one */
     pthread_mutex_t lock;
     pthread_cond_t idle;
     int active;
