@@ -61,3 +61,17 @@ char *document_copy_bytes(const char *bytes, size_t length)
     text[length] = '\0';
     return text;
 }
+
+PGresult *vault_row_search(PGconn *conn, const char *statement, const struct sql *sql,
+                           const char *metadata, struct error *err)
+{
+    PGresult *rows = PQexecParams(conn, statement, sql->count, sql->types, sql->values,
+                                  sql->lengths, sql->formats, 1);
+    if (PQresultStatus(rows) == PGRES_TUPLES_OK) return rows;
+    if (metadata != NULL && sql_state_is(rows, "22"))
+        error_set(err, ERR_INVALID, "metadata", "metadata is not what PostgreSQL takes as JSON");
+    else
+        pool_error(conn, rows, err);
+    PQclear(rows);
+    return NULL;
+}

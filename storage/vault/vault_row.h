@@ -22,4 +22,12 @@ int document_read(const PGresult *result, int row, int first, int content_column
  * left off. */
 char *document_copy_bytes(const char *bytes, size_t length);
 
+struct sql;
+
+/* Runs a search's statement for results in binary, which the caller clears. metadata is what it
+ * filters by, NULL where it does not. NULL where it failed: ERR_INVALID with field "metadata" where
+ * PostgreSQL does not take that, else as pool_error says. */
+PGresult *vault_row_search(PGconn *conn, const char *statement, const struct sql *sql,
+                           const char *metadata, struct error *err);
+
 #endif

@@ -164,15 +164,7 @@ static PGresult *take_nearest(PGconn *conn, const struct pgvector *pgvector,
         no_memory(err);
         goto out;
     }
-    result = PQexecParams(conn, statement.data, sql.count, sql.types, sql.values, sql.lengths,
-                          sql.formats, 1);
-    if (PQresultStatus(result) == PGRES_TUPLES_OK) goto out;
-    if (search->metadata != NULL && sql_state_is(result, "22"))
-        error_set(err, ERR_INVALID, "metadata", "metadata is not what PostgreSQL takes as JSON");
-    else
-        pool_error(conn, result, err);
-    PQclear(result);
-    result = NULL;
+    result = vault_row_search(conn, statement.data, &sql, search->metadata, err);
 out:
     buffer_free(&vector);
     buffer_free(&statement);

@@ -219,15 +219,7 @@ static PGresult *take_best(PGconn *conn, const struct vault_text_search *search,
         goto out;
     }
     if (sql_run(conn, "BEGIN TRANSACTION READ ONLY; SET LOCAL jit TO off", err) != 0) goto out;
-    rows = PQexecParams(conn, statement.data, sql.count, sql.types, sql.values, sql.lengths,
-                        sql.formats, 1);
-    if (PQresultStatus(rows) == PGRES_TUPLES_OK) goto out;
-    if (search->metadata != NULL && sql_state_is(rows, "22"))
-        error_set(err, ERR_INVALID, "metadata", "metadata is not what PostgreSQL takes as JSON");
-    else
-        pool_error(conn, rows, err);
-    PQclear(rows);
-    rows = NULL;
+    rows = vault_row_search(conn, statement.data, &sql, search->metadata, err);
 out:
     buffer_free(&statement);
     buffer_free(&queries);

@@ -2,12 +2,15 @@
 #include "tools/tekupd/api/api.h"
 
 #include "storage/base/log.h"
+#include "storage/vault/vault.h"
 #include "tools/tekupd/http/http_error.h"
+#include "tools/tekupd/http/json_write.h"
 #include "tools/tekupd/http/query.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/mirror/follower.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum lane { ON_LOOP, SEARCHERS, CLERKS };
 
@@ -103,6 +106,18 @@ void api_fail(struct daemon *daemon, struct http_request *request, const struct 
         log_error("api.failed", "call=%s error=%s", http_route(request)->path,
                   log_quote(err->message));
     http_respond_error(request, err);
+}
+
+void api_put_chunk(struct buffer *body, const struct passage *passage)
+{
+    const size_t length = passage->text != NULL ? strlen(passage->text) : 0;
+    json_put_key(body, "chunk");
+    json_put_open(body, '{');
+    json_field_integer(body, "ordinal", passage->ordinal);
+    json_field_integer(body, "start", passage->has_range ? (int64_t)passage->start : 0);
+    json_field_integer(body, "end", passage->has_range ? (int64_t)passage->end : (int64_t)length);
+    json_field_text(body, "text", passage->text);
+    json_put_close(body, '}');
 }
 
 struct settled {

@@ -109,6 +109,11 @@ void api_index_speed(struct daemon *daemon, struct http_request *request);
 
 /* ---- For the calls ---- */
 
+struct passage;
+
+/* The member "chunk" of a result: the passage with its range. */
+void api_put_chunk(struct buffer *body, const struct passage *passage);
+
 /* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.
  */
 void api_fail(struct daemon *daemon, struct http_request *request, const struct error *err);

@@ -207,19 +207,12 @@ static void put_near(struct buffer *body, const struct near *near)
 
 static void put_point(struct buffer *body, const struct passage *passage, const struct near *near)
 {
-    const size_t length = passage->text != NULL ? strlen(passage->text) : 0;
     json_put_open(body, '{');
     json_field_text(body, "id", passage->document.id);
     json_field_text(body, "source", passage->document.source);
     json_field_text(body, "repository", passage->document.repository);
     json_field_text(body, "path", passage->document.path);
-    json_put_key(body, "chunk");
-    json_put_open(body, '{');
-    json_field_integer(body, "ordinal", passage->ordinal);
-    json_field_integer(body, "start", passage->has_range ? (int64_t)passage->start : 0);
-    json_field_integer(body, "end", passage->has_range ? (int64_t)passage->end : (int64_t)length);
-    json_field_text(body, "text", passage->text);
-    json_put_close(body, '}');
+    api_put_chunk(body, passage);
     put_near(body, near);
     json_put_close(body, '}');
 }

@@ -51,18 +51,6 @@ static void job_free(struct job *job)
 
 /* ---- The answer ------------------------------------------------------------------------------ */
 
-static void put_chunk(struct buffer *body, const struct passage *passage)
-{
-    const size_t length = passage->text != NULL ? strlen(passage->text) : 0;
-    json_put_key(body, "chunk");
-    json_put_open(body, '{');
-    json_field_integer(body, "ordinal", passage->ordinal);
-    json_field_integer(body, "start", passage->has_range ? (int64_t)passage->start : 0);
-    json_field_integer(body, "end", passage->has_range ? (int64_t)passage->end : (int64_t)length);
-    json_field_text(body, "text", passage->text);
-    json_put_close(body, '}');
-}
-
 static void put_highlights(struct buffer *body, const struct search_highlights *highlights)
 {
     json_put_key(body, "highlights");
@@ -81,7 +69,7 @@ static void put_fetched(struct buffer *body, const struct search *search, size_t
     const struct passage *passage = &search->passages[i];
     const struct document *document = &passage->document;
     const int include = search->wanted.include;
-    if ((include & INCLUDE_CHUNK) != 0) put_chunk(body, passage);
+    if ((include & INCLUDE_CHUNK) != 0) api_put_chunk(body, passage);
     if ((include & INCLUDE_HIGHLIGHTS) != 0)
         put_highlights(body, search->highlights != NULL ? &search->highlights[i] : NULL);
     if ((include & INCLUDE_CONTENT) != 0) {
