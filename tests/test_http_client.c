@@ -241,7 +241,7 @@ Test(http_client, redirects_that_are_not_followed)
 static bool answer_large(struct fixture_server *from, int fd, const char *text)
 {
     (void)from;
-    static char block[65537];
+    char block[65537] = ""; /* each connection's thread has its own */
     memset(block, 'x', sizeof(block) - 1);
     fixture_send(fd, strstr(text, "missing") != NULL
                          ? "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"
@@ -299,7 +299,7 @@ Test(http_client, a_sink_takes_the_body_as_it_comes)
 static bool answer_without_end(struct fixture_server *from, int fd, const char *text)
 {
     (void)from, (void)text;
-    static char block[65537];
+    char block[65537] = ""; /* each connection's thread has its own */
     memset(block, 'x', sizeof(block) - 1);
     fixture_send(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     while (send(fd, block, sizeof(block) - 1, MSG_NOSIGNAL) > 0) continue;
