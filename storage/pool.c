@@ -2,6 +2,10 @@
  * Each slot holds one connection. `lock` protects everything in struct pool but the connections of
  * leased slots, which belong to the thread that leased them; connecting, checking and rolling back
  * happen on a leased slot, without the lock.
+ *
+ * A leased connection is cut by shutting down a duplicate of its socket, which libpq does not know
+ * of: whatever the thread waits for then fails as on a lost connection. The duplicate is the
+ * slot's, so that it never is a socket of somebody else that got the same number.
  */
 #include "storage/pool.h"
 
@@ -11,17 +15,26 @@
 #include "storage/pool_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libpq-events.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 struct slot {
-    PGconn *conn; /* NULL where none is open */
+    PGconn *conn;     /* NULL where none is open */
+    int line;         /* the socket of its connection, duplicated; -1 where none is open */
+    _Atomic bool cut; /* the connection, since PostgreSQL did not answer */
     bool leased;
+    struct timespec since;       /* of the lease */
     unsigned long long last_use; /* the lease's number; the freshest connection is used first */
 };
 
@@ -34,6 +47,7 @@ struct pool {
     int size;
     int leased, waiting;
     unsigned long long leases, opened, failures;
+    bool silent; /* PostgreSQL does not answer: nothing is leased */
     struct histogram waits;
     struct slot slots[POOL_MAX];
     struct cuid_generator cuids;
@@ -89,9 +103,27 @@ static bool may_pass(const char *state)
     return false;
 }
 
+static const char no_answer[] = "PostgreSQL does not answer";
+
+/* Only there so that a connection has its slot for data. */
+static int know_slot(PGEventId id, void *info, void *arg)
+{
+    (void)id;
+    (void)info;
+    (void)arg;
+    return 1;
+}
+
+static bool was_cut(const PGconn *conn)
+{
+    const struct slot *slot = PQinstanceData(conn, know_slot);
+    return slot != NULL && atomic_load(&slot->cut);
+}
+
 int pool_error(PGconn *conn, const PGresult *result, struct error *err)
 {
     char text[400];
+    if (was_cut(conn)) return error_set(err, ERR_UNAVAILABLE, NULL, no_answer);
     const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *primary =
         result != NULL ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
@@ -122,7 +154,22 @@ static void notice(void *arg, const char *message)
 
 /* ---- Connections ---- */
 
-static PGconn *open_connection(struct pool *pool, struct error *err)
+/* From now on this connection of the slot can be cut; with NULL there is none. */
+static void set_line(struct pool *pool, struct slot *slot, PGconn *conn)
+{
+    const int line = conn != NULL ? fcntl(PQsocket(conn), F_DUPFD_CLOEXEC, 0) : -1;
+    if (conn != NULL && PQregisterEventProc(conn, know_slot, "tekupdb", NULL) != 0)
+        PQsetInstanceData(conn, know_slot, slot);
+    pthread_mutex_lock(&pool->lock);
+    const int before = slot->line;
+    slot->line = line;
+    atomic_store(&slot->cut, false);
+    pthread_mutex_unlock(&pool->lock);
+    if (before >= 0) close(before);
+}
+
+/* slot is where the connection will be, or NULL. */
+static PGconn *open_connection(struct pool *pool, struct slot *slot, struct error *err)
 {
     PGconn *conn = PQconnectdbParams(pool->keywords, pool->values, 0);
     if (conn == NULL) {
@@ -135,6 +182,7 @@ static PGconn *open_connection(struct pool *pool, struct error *err)
         return NULL;
     }
     PQsetNoticeProcessor(conn, notice, NULL);
+    if (slot != NULL) set_line(pool, slot, conn);
     PGresult *result = PQexec(conn, session_settings);
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
         pool_error(conn, result, err);
@@ -206,20 +254,24 @@ static struct slot *choose_slot(struct pool *pool)
     return best;
 }
 
-static struct slot *take_slot(struct pool *pool, int wait_ms)
+/* NULL where there is none, because the server is silent or because all are in use. */
+static struct slot *take_slot(struct pool *pool, int wait_ms, bool *silent)
 {
     const struct timespec deadline = deadline_in(wait_ms > 0 ? wait_ms : 0);
     pthread_mutex_lock(&pool->lock);
     struct slot *slot = choose_slot(pool);
-    if (slot == NULL) {
+    if (slot == NULL && !pool->silent) {
         int rc = 0;
         pool->waiting++;
-        while ((slot = choose_slot(pool)) == NULL && rc != ETIMEDOUT)
+        while (!pool->silent && (slot = choose_slot(pool)) == NULL && rc != ETIMEDOUT)
             rc = pthread_cond_timedwait(&pool->freed, &pool->lock, &deadline);
         pool->waiting--;
     }
+    *silent = pool->silent;
+    if (*silent) slot = NULL;
     if (slot != NULL) {
         slot->leased = true;
+        clock_gettime(CLOCK_MONOTONIC, &slot->since);
         slot->last_use = ++pool->leases;
         pool->leased++;
     }
@@ -230,6 +282,7 @@ static struct slot *take_slot(struct pool *pool, int wait_ms)
 /* Gives the slot back with the connection it holds from now on, if any. */
 static void give_slot(struct pool *pool, struct slot *slot, PGconn *conn)
 {
+    if (conn == NULL) set_line(pool, slot, NULL);
     pthread_mutex_lock(&pool->lock);
     slot->conn = conn;
     slot->leased = false;
@@ -240,7 +293,12 @@ static void give_slot(struct pool *pool, struct slot *slot, PGconn *conn)
 
 static PGconn *lease(struct pool *pool, int wait_ms, struct error *err)
 {
-    struct slot *slot = take_slot(pool, wait_ms);
+    bool silent;
+    struct slot *slot = take_slot(pool, wait_ms, &silent);
+    if (slot == NULL && silent) {
+        error_set(err, ERR_UNAVAILABLE, NULL, no_answer);
+        return NULL;
+    }
     if (slot == NULL) {
         error_set(err, ERR_UNAVAILABLE, NULL,
                   "all %d connections to PostgreSQL were in use for %d ms", pool->size, wait_ms);
@@ -249,7 +307,7 @@ static PGconn *lease(struct pool *pool, int wait_ms, struct error *err)
     PGconn *conn = slot->conn;
     if (conn != NULL && is_alive(conn)) return conn;
 
-    PGconn *fresh = open_connection(pool, err);
+    PGconn *fresh = open_connection(pool, slot, err);
     pthread_mutex_lock(&pool->lock);
     slot->conn = fresh;
     if (fresh != NULL)
@@ -275,7 +333,7 @@ PGconn *pool_lease(struct pool *pool, int wait_ms, struct error *err)
 
 PGconn *pool_connect(struct pool *pool, struct error *err)
 {
-    return open_connection(pool, err);
+    return open_connection(pool, NULL, err);
 }
 
 void pool_release(struct pool *pool, PGconn *conn)
@@ -293,6 +351,57 @@ void pool_release(struct pool *pool, PGconn *conn)
         conn = NULL;
     }
     give_slot(pool, slot, conn);
+}
+
+/* ---- A server that hangs ---- */
+
+bool pool_answers(struct pool *pool)
+{
+    enum { MOST = 64 };
+    const char *keywords[MOST], *values[MOST];
+    size_t count = 0;
+    for (size_t i = 0; pool->keywords[i] != NULL && count < MOST - 2; i++) {
+        if (strcmp(pool->keywords[i], "connect_timeout") == 0) continue;
+        keywords[count] = pool->keywords[i];
+        values[count++] = pool->values[i];
+    }
+    keywords[count] = "connect_timeout";
+    values[count++] = POOL_PING_S;
+    keywords[count] = NULL;
+    values[count] = NULL;
+    const PGPing answer = PQpingParams(keywords, values, 0);
+    return answer == PQPING_OK || answer == PQPING_REJECT;
+}
+
+int pool_longest_lease(struct pool *pool)
+{
+    struct timespec now;
+    long long longest = 0;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    pthread_mutex_lock(&pool->lock);
+    for (int i = 0; i < pool->size; i++) {
+        const struct slot *slot = &pool->slots[i];
+        if (!slot->leased) continue;
+        const long long ms = (long long)(now.tv_sec - slot->since.tv_sec) * 1000 +
+                             (now.tv_nsec - slot->since.tv_nsec) / 1000000;
+        if (ms > longest) longest = ms;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return longest < INT_MAX ? (int)longest : INT_MAX;
+}
+
+void pool_silence(struct pool *pool, bool silent)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->silent = silent;
+    for (int i = 0; i < pool->size && silent; i++) {
+        struct slot *slot = &pool->slots[i];
+        if (!slot->leased || slot->line < 0) continue;
+        atomic_store(&slot->cut, true);
+        shutdown(slot->line, SHUT_RDWR);
+    }
+    if (silent) pthread_cond_broadcast(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* ---- Life ---- */
@@ -334,6 +443,7 @@ struct pool *pool_create(const char *conninfo, int size, struct error *err)
     }
     pool->options = options;
     pool->size = size;
+    for (int i = 0; i < POOL_MAX; i++) pool->slots[i].line = -1;
     histogram_init(&pool->waits, &histogram_calls);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_t monotonic;
@@ -353,7 +463,10 @@ struct pool *pool_create(const char *conninfo, int size, struct error *err)
 void pool_free(struct pool *pool)
 {
     if (pool == NULL) return;
-    for (int i = 0; i < pool->size; i++) PQfinish(pool->slots[i].conn);
+    for (int i = 0; i < pool->size; i++) {
+        PQfinish(pool->slots[i].conn);
+        if (pool->slots[i].line >= 0) close(pool->slots[i].line);
+    }
     PQconninfoFree(pool->options);
     free(pool->keywords);
     free(pool->values);

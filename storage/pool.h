@@ -3,7 +3,8 @@
  *
  * At most `size` connections, opened when they are first needed and leased to one thread at a time.
  * A connection that died (server restarted, cable cut) is noticed when it is leased or released and
- * is opened again; the work that was under way on it fails with ERR_UNAVAILABLE.
+ * is opened again; the work that was under way on it fails with ERR_UNAVAILABLE. So it does, and so
+ * do leases, while a server hangs, where somebody watches (pool_watch.h).
  * All functions may be called from any thread.
  */
 #ifndef STORAGE_POOL_H

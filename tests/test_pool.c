@@ -1,6 +1,7 @@
 #include "tests/cluster_fixture.h"
 
 #include "storage/conninfo.h"
+#include "storage/pool_watch.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -397,9 +398,20 @@ static void remove_root(void)
     scratch_remove(restart_root);
 }
 
+static pid_t read_postmaster(const char *data)
+{
+    char pid_file[96], line[32];
+    snprintf(pid_file, sizeof(pid_file), "%s/postgres/postmaster.pid", data);
+    FILE *file = fopen(pid_file, "re");
+    cr_assert_not_null(file);
+    cr_assert_not_null(fgets(line, sizeof(line), file));
+    fclose(file);
+    return (pid_t)strtol(line, NULL, 10);
+}
+
 Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
 {
-    char data[48], run[48], pid_file[96], line[32];
+    char data[48], run[48];
     struct error err = {0};
     log_set_level(LOG_ERROR);
     snprintf(data, sizeof(data), "%s/d", restart_root);
@@ -414,12 +426,7 @@ Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
     pool_release(pool, idle[1]);
     fixture_run(busy, "BEGIN");
 
-    snprintf(pid_file, sizeof(pid_file), "%s/postgres/postmaster.pid", data);
-    FILE *file = fopen(pid_file, "re");
-    cr_assert_not_null(file);
-    cr_assert_not_null(fgets(line, sizeof(line), file));
-    fclose(file);
-    cr_assert_eq(kill((pid_t)strtol(line, NULL, 10), SIGQUIT), 0);
+    cr_assert_eq(kill(read_postmaster(data), SIGQUIT), 0);
     PGresult *result = NULL;
     do {
         PQclear(result);
@@ -436,6 +443,60 @@ Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
         cr_expect_str_eq(fixture_value(conn, "SELECT 1"), "1");
         pool_release(pool, conn);
     }
+    pool_free(pool);
+    cr_expect_eq(cluster_close(cluster, &err), 0, "%s", err.message);
+}
+
+Test(pool, lets_go_of_a_server_that_hangs, .init = make_root, .fini = remove_root)
+{
+    char data[48], run[48];
+    struct error err = {0};
+    log_set_level(LOG_ERROR);
+    snprintf(data, sizeof(data), "%s/d", restart_root);
+    snprintf(run, sizeof(run), "%s/r", restart_root);
+    struct cluster *cluster = cluster_open(data, run, &err);
+    cr_assert_not_null(cluster, "%s", err.message);
+    struct pool *pool = pool_create(cluster_conninfo(cluster), 2, &err);
+    cr_assert_not_null(pool, "%s", err.message);
+    struct pool_watch *watch = pool_watch_create(pool, &err);
+    cr_assert_not_null(watch, "%s", err.message);
+
+    /* An answer that is long in coming is not a server that hangs. */
+    PGconn *conn = lease(pool);
+    cr_expect_str_eq(fixture_value(conn, "SELECT 1 FROM pg_sleep(5)"), "1");
+    pool_release(pool, conn);
+
+    conn = lease(pool);
+    PGconn *idle = lease(pool);
+    const pid_t server = read_postmaster(data), session = PQbackendPID(conn);
+    const pid_t other = PQbackendPID(idle);
+    pool_release(pool, idle);
+    cr_assert_eq(kill(server, SIGSTOP), 0);
+    cr_assert_eq(kill(session, SIGSTOP), 0);
+    cr_assert_eq(kill(other, SIGSTOP), 0);
+    PGresult *result = PQexec(conn, "SELECT 1");
+    cr_expect_neq(PQresultStatus(result), PGRES_TUPLES_OK);
+    pool_error(conn, result, &err);
+    PQclear(result);
+    cr_expect_eq(err.code, ERR_UNAVAILABLE);
+    cr_expect_str_eq(err.message, "PostgreSQL does not answer");
+    pool_release(pool, conn);
+    cr_expect_null(pool_lease(pool, 10000, &err));
+    cr_expect_eq(err.code, ERR_UNAVAILABLE);
+    cr_expect_str_eq(err.message, "PostgreSQL does not answer");
+
+    cr_assert_eq(kill(other, SIGCONT), 0);
+    cr_assert_eq(kill(session, SIGCONT), 0);
+    cr_assert_eq(kill(server, SIGCONT), 0);
+    conn = NULL;
+    for (int i = 0; i < 300 && conn == NULL; i++) {
+        conn = pool_lease(pool, 1000, &err);
+        if (conn == NULL) usleep(100000);
+    }
+    cr_assert_not_null(conn, "%s", err.message);
+    cr_expect_str_eq(fixture_value(conn, "SELECT 1"), "1");
+    pool_release(pool, conn);
+    pool_watch_free(watch);
     pool_free(pool);
     cr_expect_eq(cluster_close(cluster, &err), 0, "%s", err.message);
 }

@@ -267,6 +267,44 @@ def test_a_server_that_hangs(away, server):
     away.counts()
 
 
+def test_a_server_that_goes_on_hanging(away, server):
+    """It counts as away after some seconds: nobody waits for ever, and no connection is held."""
+    client = away.client
+
+    def by_vectors_alone(answer, why="PostgreSQL"):
+        assert answer.status == 200 and answer.json["mode"] == "hybrid", answer
+        assert answer.json["results"][0]["path"] == "05.md"
+        assert f"by the vectors alone: {why}" in answer.json["partial"]
+
+    asked = {"query": TEXTS["05.md"]}
+    for path in TEXTS:
+        assert client.search(query=TEXTS[path], limit=1)[0]["path"] == path
+    with hanging(server):
+        hybrid = [Call(away, "POST", "/v1/search", body) for body in (asked, asked | {"include": []})]
+        others = [Call(away, "POST", "/v1/search", asked | {"mode": "text"}),
+                  Call(away, "POST", "/v1/search", asked | {"metadata": {"kept": True}}),
+                  Call(away, "GET", "/v1/documents")]
+        # More writes than there are connections, and threads that ask PostgreSQL.
+        writes = [Call(away, "PUT", "/v1/documents", {
+            "source": "test", "repository": "away", "path": f"hung {i}", "content": "text"}) for i in range(12)]
+        for call in hybrid:
+            by_vectors_alone(call.result())
+        for call in others + writes:
+            unavailable(call.result())
+        began = time.monotonic()
+        by_vectors_alone(client.post("/v1/search", asked), "PostgreSQL does not answer")
+        unavailable(client.post("/v1/search", asked | {"mode": "text"}))
+        assert time.monotonic() - began < 1.5, "what comes later does not wait"
+        wait_for(lambda: client.get("/readyz").json["status"] == "degraded", "the daemon to say so")
+        pool = client.status()["database"]["pool"]
+        assert pool["leased"] == pool["waiting"] == 0, pool
+        assert "event=database.hangs" in away.log()
+    away.wait_ready()
+    wait_for(lambda: client.post("/v1/search", asked).json["partial"] is None, "searches by words again")
+    client.put_document("away", "afterwards", "text")
+    away.counts()
+
+
 def test_started_before_its_database(make_daemon, server):
     """A daemon that is started while the server is down either waits for it or says so and ends."""
     server.stop()

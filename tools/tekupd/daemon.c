@@ -4,6 +4,7 @@
 #include "ingest/http/http_client.h"
 #include "storage/base/log.h"
 #include "storage/passthrough/passthrough.h"
+#include "storage/pool_watch.h"
 #include "tools/tekupd/api/api.h"
 #include "tools/tekupd/http/guard.h"
 #include "tools/tekupd/keeper.h"
@@ -60,7 +61,9 @@ static int open_database(struct daemon *daemon, struct error *err)
         conninfo = cluster_conninfo(daemon->cluster);
     }
     daemon->pool = pool_create(conninfo, config->pool_size, err);
-    return daemon->pool != NULL ? 0 : -1;
+    if (daemon->pool == NULL) return -1;
+    daemon->pool_watch = pool_watch_create(daemon->pool, err);
+    return daemon->pool_watch != NULL ? 0 : -1;
 }
 
 static int open_outgoing(struct daemon *daemon, struct error *err)
@@ -359,6 +362,7 @@ void daemon_stop(struct daemon *daemon)
     words_keeper_free(atomic_exchange(&daemon->words_keeper, NULL));
     models_free(daemon->models);
     http_client_free(daemon->outgoing);
+    pool_watch_free(daemon->pool_watch);
     pool_free(daemon->pool);
     if (daemon->cluster != NULL && cluster_close(daemon->cluster, &err) != 0)
         log_error("cluster.stop", "error=%s", log_quote(err.message));

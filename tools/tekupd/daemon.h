@@ -36,6 +36,7 @@ struct mapper;
 struct model_keeper;
 struct models;
 struct passthrough;
+struct pool_watch;
 struct words_keeper;
 struct recall_meter;
 struct speed;
@@ -48,6 +49,7 @@ struct daemon {
     struct datadir datadir;
     struct cluster *cluster; /* NULL with DATABASE_URL */
     struct pool *pool;
+    struct pool_watch *pool_watch;
     struct http_client *outgoing; /* calls to other services */
     struct models *models;        /* that turn texts into embeddings */
     struct mirror mirror;
