@@ -40,6 +40,12 @@ Test(figures, durations)
     cr_expect_str_eq(figure_seconds(200000, out), "2 d 7 h");
     cr_expect_str_eq(figure_seconds(-1, out), "0.0 ms");
     cr_expect_lt(strlen(figure_seconds(1e300, out)), FIGURE_SIZE);
+    cr_expect_str_eq(figure_rough(26, out), "26 s");
+    cr_expect_str_eq(figure_rough(0.2, out), "0 s");
+    cr_expect_str_eq(figure_rough(59.7, out), "1 min 0 s");
+    cr_expect_str_eq(figure_rough(75.4, out), "1 min 15 s");
+    cr_expect_str_eq(figure_rough(-3, out), "0 s");
+    cr_expect_lt(strlen(figure_rough(1e300, out)), FIGURE_SIZE);
 }
 
 Test(figures, ages)

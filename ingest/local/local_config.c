@@ -20,7 +20,8 @@ static int read_path(const char *repository, const json_t *value, struct local_c
     const char *path = value != NULL ? json_string_value(value) : repository;
     if (value == NULL && repository[0] != '/')
         return error_set(err, ERR_INVALID, field,
-                         "%s is missing, and the repository's name is no absolute path", field);
+                         "the directory's path is missing, and the repository's name is no absolute "
+                         "path");
     if (path[0] != '/')
         return error_set(err, ERR_INVALID, field, "%s must be an absolute path", field);
     for (const char *part = path; part != NULL; part = strchr(part, '/')) {

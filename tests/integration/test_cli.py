@@ -125,6 +125,18 @@ def test_search_options(daemon, client, handbook):
     assert machine(daemon.tekup("search", "--json", "--", "--bell"))["count"] > 0
 
 
+def test_search_says_what_its_order_is_by_and_why_it_finds_nothing(daemon, make_daemon, handbook):
+    for mode, words in (("vector", "by meaning in"), ("text", "by words in"), ("hybrid", "by meaning and words together in")):
+        assert words in said(daemon.tekup("search", "bell", "--mode", mode)).splitlines()[-1]
+    for where, name in ((("--repository", "hanbdook"), b"hanbdook"), (("--source", "locla", "--repository", "x"), b"locla x")):
+        result = daemon.tekup("search", "bell", *where)
+        assert said(result).startswith("0 documents") and b"no documents of " + name in result.stderr
+    result = daemon.tekup("search", "bell", "--path", "nowhere/")
+    assert said(result).startswith("0 documents") and result.stderr == b""
+    result = make_daemon().start().tekup("search", "bell")
+    assert said(result).startswith("0 documents") and b"sources add" in result.stderr
+
+
 def test_search_by_words_and_passages(daemon, client, handbook):
     paths = [f"notes/{number}.md" for number in range(3)]
     for path in paths:
@@ -133,10 +145,10 @@ def test_search_by_words_and_passages(daemon, client, handbook):
     search = ("search", "--repository", "words", "--mode", "text")
     assert b"other.md" not in daemon.tekup(*search, '"ferry leaves at"').stdout
     found = said(daemon.tekup(*search, "--", "ferr*", "-booked"))
-    assert "other.md" in found and "notes/" not in found and "1 document in" in found
+    assert "other.md" in found and "notes/" not in found and "1 document by words in" in found
     passages = machine(daemon.tekup(*search, "ferry", "--chunks", "--path", "notes/0", "--json"))
     assert passages["count"] > 1 and {hit["path"] for hit in passages["results"]} == {paths[0]}
-    assert "passages in" in said(daemon.tekup(*search, "ferry", "--chunks"))
+    assert "passages by words in" in said(daemon.tekup(*search, "ferry", "--chunks"))
     assert machine(daemon.tekup(*search, "ferry", "--diversity", "0.5", "--json"))["mode"] == "text"
     for wrong in (("--mode", "both"), ("--diversity", "2"), ("--diversity", "much")):
         result = daemon.tekup("search", "ferry", *wrong)
@@ -233,7 +245,14 @@ def test_sources(daemon, tmp_path):
     assert "ok" in said(daemon.tekup("sources", "test", "local", "cli"))
     assert daemon.tekup("sources", "test", "local", "x", "--path", tmp_path / "missing").returncode == 1
     result = daemon.tekup("sources", "add", "teapot", "x", "--path", tmp_path)
-    assert result.returncode == 1 and b"source" in result.stderr
+    assert result.returncode == 1 and b"'teapot': there are local, github, notion, gdrive" in result.stderr
+    # What is wrong is said as it was typed.
+    result = daemon.tekup("sources", "add", "local", "cli2")
+    assert result.returncode == 1 and b"path is missing" in result.stderr and b"(--path)" in result.stderr
+    result = daemon.tekup("sources", "test", "github", "a/b", "--token-env", "NOT_SET")
+    assert result.returncode == 1 and b"(--token-env)" in result.stderr
+    result = daemon.tekup("sources", "add", "local", "cli2", "--path", tmp_path, "--config", '{"colour": 1}')
+    assert result.returncode == 1 and b"config.colour is not a setting" in result.stderr and b"(" not in result.stderr
     said(daemon.tekup("sync", "local", "cli"))
     removed = machine(daemon.tekup("sources", "rm", "local", "cli", "--documents", "--json"))
     assert removed == {"deleted": True, "documents": 1}

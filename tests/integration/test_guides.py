@@ -103,6 +103,21 @@ def test_what_the_guides_name_is_there(reader):
             assert helped.returncode == 0 and f"Usage: tekup {command}".encode() in helped.stdout, (path.name, command)
 
 
+def test_every_link_between_the_documents_leads_somewhere():
+    told = subprocess.run(["git", "-C", ROOT, "ls-files", "*.md"], capture_output=True, text=True)
+    if told.returncode != 0:
+        pytest.skip("no git repository")
+    for name in told.stdout.split():
+        page = ROOT / name
+        for link, anchor in re.findall(r"\]\(([^)#: ]*)(?:#([^): ]*))?\)", page.read_text()):
+            to = (page.parent / link).resolve() if link else page
+            assert to.exists(), f"{name} leads to {link}"
+            if anchor:
+                titles = re.findall(r"^#+ (.*)$", to.read_text(), re.M)
+                assert anchor in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles], \
+                    f"{name} leads to #{anchor} of {to.name}"
+
+
 def test_every_alert_is_in_the_guide():
     rules = (ROOT / "tools" / "prometheus" / "tekupdb.rules.yml").read_text()
     guide = (GUIDES / "operating.md").read_text()

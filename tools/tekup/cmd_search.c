@@ -10,22 +10,26 @@
 enum { SNIPPET_LINES = 3, SNIPPET_INDENT = 4, PIPE_WIDTH = 100 };
 
 static const char help[] =
-    "Usage: tekup search TEXT [--mode M] [--limit N] [--threshold X] [--source S] [--repository R]\n"
+    "Usage: tekup search TEXT [--mode M] [--limit N] [--threshold X] [--source S] [--repository "
+    "R]\n"
     "                    [--path P] [--chunks] [--diversity D] [--json]\n"
     "\n"
     "Finds the documents that fit TEXT best, best first: each with its rank, its similarity\n"
-    "(1 is identical), its place, and the lines of its best passage. Several words need no\n"
+    "(1 is identical) and its place, and the lines of its best passage. Several words need no\n"
     "quotes. A text that begins with '-' goes after '--'.\n"
     "\n"
     "By words, \"a phrase\" is found as it stands, wor* finds what begins so, and -word leaves\n"
-    "out what has it.\n"
+    "out what has it. By words and meaning together the order is by both, so that the "
+    "similarities\n"
+    "go up and down.\n"
     "\n"
     "Options:\n"
     "  --mode M         vector (by meaning), text (by words) or hybrid (both); what the daemon's\n"
     "                   embeddings are best at without it\n"
     "  --limit N        at most N results, 1 to 1000 (10)\n"
     "  --threshold X    only documents of at least this similarity, -1 to 1\n"
-    "  --source S       only documents of this kind of source: local\n"
+    "  --source S       only documents of this source: local, github, notion, gdrive, or the\n"
+    "                   name that 'tekup documents put' was given\n"
     "  --repository R   only documents of this repository (see 'tekup sources list')\n"
     "  --path P         only documents whose path begins with P\n"
     "  --chunks         every passage that fits, not each document's best\n"
@@ -81,10 +85,11 @@ static void print_hit(int rank, const json_t *hit, const struct terms *terms,
     text_clean(&path, parts[2], strlen(parts[2]), TEXT_ONE_LINE);
     printf("%s%3d%s  %s%.4f%s  %s%s%s%s%s%s\n", terminal_style(terminal, STYLE_BOLD), rank,
            terminal_style(terminal, STYLE_NONE), terminal_style(terminal, STYLE_GREEN),
-           field_number(hit, json_is_number(similarity) ? "similarity" : "score"), terminal_style(terminal, STYLE_NONE),
-           terminal_style(terminal, STYLE_DIM), place.data != NULL ? place.data : "",
-           terminal_style(terminal, STYLE_NONE), terminal_style(terminal, STYLE_BOLD),
-           path.data != NULL ? path.data : "", terminal_style(terminal, STYLE_NONE));
+           field_number(hit, json_is_number(similarity) ? "similarity" : "score"),
+           terminal_style(terminal, STYLE_NONE), terminal_style(terminal, STYLE_DIM),
+           place.data != NULL ? place.data : "", terminal_style(terminal, STYLE_NONE),
+           terminal_style(terminal, STYLE_BOLD), path.data != NULL ? path.data : "",
+           terminal_style(terminal, STYLE_NONE));
 
     const json_t *text = json_object_get(json_object_get(hit, "chunk"), "text");
     const struct snippet_style style = {
@@ -101,6 +106,52 @@ static void print_hit(int rank, const json_t *hit, const struct terms *terms,
     buffer_free(&place);
     buffer_free(&path);
     buffer_free(&snippet);
+}
+
+/* What the order of the results is by: the similarities of what words found too go up and down. */
+static void print_summary(const json_t *answer, bool chunks, const struct terminal *terminal)
+{
+    char took[FIGURE_SIZE];
+    const char *mode = field_text(answer, "mode");
+    const bool words = strcmp(mode, "text") == 0;
+    const size_t count = json_array_size(json_object_get(answer, "results"));
+    printf("%s%zu %s%s by %s in %s", terminal_style(terminal, STYLE_DIM), count,
+           chunks ? "passage" : "document", count == 1 ? "" : "s",
+           words                         ? "words"
+           : strcmp(mode, "hybrid") == 0 ? "meaning and words together"
+                                         : "meaning",
+           figure_seconds(field_number(answer, "tookMs") / 1000, took));
+    if (!words) printf(", by the model %s", field_text(answer, "model"));
+    printf("%s\n", terminal_style(terminal, STYLE_NONE));
+}
+
+/* Nothing was found: is there anything, and where it was looked for? */
+static void explain_nothing(const char *source, const char *repository)
+{
+    struct error err = {0};
+    struct response response = {0};
+    bool any = false, there = false;
+    if (command_call("GET", "/v1/repositories", NULL, &response, &err) == 0) {
+        size_t i;
+        const json_t *one;
+        json_array_foreach(json_object_get(response.json, "repositories"), i, one)
+        {
+            if (field_integer(one, "documents") == 0) continue;
+            any = true;
+            if ((source == NULL || strcmp(source, field_text(one, "source")) == 0) &&
+                (repository == NULL || strcmp(repository, field_text(one, "repository")) == 0))
+                there = true;
+        }
+        if (!any)
+            command_note("there are no documents yet: 'tekup sources add --help' says how they "
+                         "come in");
+        else if (!there)
+            command_note("there are no documents of %s%s%s: 'tekup sources list' has the names",
+                         source != NULL ? source : "",
+                         source != NULL && repository != NULL ? " " : "",
+                         repository != NULL ? repository : "");
+    }
+    response_free(&response);
 }
 
 static int print_results(const json_t *answer, const char *query, bool chunks)
@@ -121,13 +172,7 @@ static int print_results(const json_t *answer, const char *query, bool chunks)
     }
     free(terms);
 
-    char took[FIGURE_SIZE];
-    const size_t count = json_array_size(results);
-    printf("%s%zu %s in %s, by the model %s%s\n", terminal_style(&terminal, STYLE_DIM), count,
-           chunks ? (count == 1 ? "passage" : "passages")
-                  : (count == 1 ? "document" : "documents"),
-           figure_seconds(field_number(answer, "tookMs") / 1000, took), field_text(answer, "model"),
-           terminal_style(&terminal, STYLE_NONE));
+    print_summary(answer, chunks, &terminal);
     const char *partial = field_text(answer, "partial");
     if (*partial != '\0') command_note("the answer is not complete: %s", partial);
     return command_finish();
@@ -202,6 +247,9 @@ static int run(const struct arguments *arguments)
         result = command_failed(&err, &response, json);
     else
         result = json ? command_print_body(&response) : print_results(response.json, query, chunks);
+    if (!json && result == EXIT_DONE &&
+        json_array_size(json_object_get(response.json, "results")) == 0)
+        explain_nothing(source, repository);
 out:
     response_free(&response);
     json_decref(body);

@@ -54,6 +54,13 @@ static const char add_help[] =
     "  tekup sources add notion wiki --token-file /etc/tekupdb/notion --interval 1h\n"
     "  tekup sources add gdrive shared --key-file /etc/tekupdb/key.json --drive all\n";
 
+/* What the daemon does not take, with the option that it came by. */
+static int failed_setting(const struct error *err, const struct response *response, bool json)
+{
+    char option[SOURCE_OPTION_SIZE];
+    return command_failed_option(err, response, json, source_option_of_field(err->field, option));
+}
+
 static int run_add(const struct arguments *arguments)
 {
     struct source_options options = {0};
@@ -77,7 +84,7 @@ static int run_add(const struct arguments *arguments)
     struct error err = {0};
     struct response response = {0};
     if (command_call("PUT", "/v1/sources", body, &response, &err) != 0) {
-        result = command_failed(&err, &response, json);
+        result = failed_setting(&err, &response, json);
     } else if (json) {
         result = command_print_body(&response);
     } else {
@@ -261,7 +268,7 @@ static int run_test(const struct arguments *arguments)
     json_t *body = test_body(arguments, words, &options, json);
     if (body == NULL) return source_options_given(&options) ? EXIT_USAGE : EXIT_FAILED;
     if (command_call("POST", "/v1/sources/test", body, &response, &err) != 0)
-        result = command_failed(&err, &response, json);
+        result = failed_setting(&err, &response, json);
     else
         result = json ? command_print_body(&response) : print_report(response.json);
     response_free(&response);

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void say(const char *text, const char *field)
+static void say(const char *text, const char *option)
 {
     struct buffer clean = {0};
     text_clean(&clean, text, strlen(text), TEXT_ONE_LINE);
-    if (field != NULL && *field != '\0') {
+    if (option != NULL) {
         buffer_text(&clean, " (");
-        text_clean(&clean, field, strlen(field), TEXT_ONE_LINE);
+        text_clean(&clean, option, strlen(option), TEXT_ONE_LINE);
         buffer_text(&clean, ")");
     }
     /* What is on stdout already comes first where both go to one place. */
@@ -35,6 +35,12 @@ void command_note(const char *format, ...)
 
 int command_failed(const struct error *err, const struct response *response, bool json)
 {
+    return command_failed_option(err, response, json, NULL);
+}
+
+int command_failed_option(const struct error *err, const struct response *response, bool json,
+                          const char *option)
+{
     if (json && response != NULL && json_is_object(response->json)) {
         command_print_body(response);
     } else if (json) {
@@ -45,7 +51,7 @@ int command_failed(const struct error *err, const struct response *response, boo
         if (object != NULL) command_print_json(object);
         json_decref(object);
     }
-    say(err->message, err->field);
+    say(err->message, option);
     return EXIT_FAILED;
 }
 

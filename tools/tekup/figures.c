@@ -54,6 +54,13 @@ const char *figure_seconds(double seconds, char out[FIGURE_SIZE])
     return out;
 }
 
+const char *figure_rough(double seconds, char out[FIGURE_SIZE])
+{
+    if (seconds >= 59.5) return figure_seconds(seconds < 60 ? 60 : seconds, out);
+    snprintf(out, FIGURE_SIZE, "%.0f s", seconds > 0 ? seconds : 0);
+    return out;
+}
+
 const char *figure_age(const char *time, time_t now, char out[FIGURE_SIZE])
 {
     struct tm utc = {0};

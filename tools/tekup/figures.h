@@ -17,6 +17,9 @@ const char *figure_bytes(double bytes, char out[FIGURE_SIZE]);
  */
 const char *figure_seconds(double seconds, char out[FIGURE_SIZE]);
 
+/* The same for what is an estimate: whole seconds. */
+const char *figure_rough(double seconds, char out[FIGURE_SIZE]);
+
 /* "2026-11-24T14:20:31.123Z" seen from now -> "3 min ago"; text that is no time as it is. */
 const char *figure_age(const char *time, time_t now, char out[FIGURE_SIZE]);
 

@@ -202,6 +202,22 @@ json_t *source_body_make(const struct arguments *arguments, const char *source,
     return body;
 }
 
+const char *source_option_of_field(const char *field, char out[SOURCE_OPTION_SIZE])
+{
+    static const char prefix[] = "config.";
+    if (strncmp(field, prefix, sizeof(prefix) - 1) != 0) return NULL;
+    const char *key = field + sizeof(prefix) - 1;
+    const size_t length = strcspn(key, "["); /* of a list one value may be at fault */
+    for (int i = 0; i < SETTINGS; i++) {
+        if (strlen(settings[i].key) != length || strncmp(settings[i].key, key, length) != 0)
+            continue;
+        const char *name = settings[i].option;
+        snprintf(out, SOURCE_OPTION_SIZE, "--%.*s", (int)strcspn(name, "."), name);
+        return out;
+    }
+    return NULL;
+}
+
 json_t *source_body_of(const json_t *item)
 {
     return json_pack("{s:O, s:O, s:O, s:O}", "source", json_object_get(item, "source"),

@@ -18,7 +18,7 @@ struct source_options {
         *folders[OPTION_VALUES_MAX + 1], *drives[OPTION_VALUES_MAX + 1];
 };
 
-enum { SOURCE_OPTIONS = 13 };
+enum { SOURCE_OPTIONS = 13, SOURCE_OPTION_SIZE = 32 };
 
 /* The options of it: SOURCE_OPTIONS of them are written to specs. */
 void source_options_specs(struct source_options *options, struct option_spec *specs);
@@ -30,6 +30,10 @@ bool source_options_given(const struct source_options *options);
 json_t *source_body_make(const struct arguments *arguments, const char *source,
                          const char *repository, const struct source_options *options,
                          int interval_s);
+
+/* The option of a setting that an error names ("config.tokenEnv" -> "--token-env") in out; NULL where
+ * the field is no such setting. */
+const char *source_option_of_field(const char *field, char out[SOURCE_OPTION_SIZE]);
 
 /* What an item of GET /v1/sources would be registered as; a new reference, or NULL when memory ran
  * out. */

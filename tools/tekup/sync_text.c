@@ -38,9 +38,9 @@ static void append_outlook(struct buffer *out, const json_t *progress)
     if (*why != '\0') {
         buffer_format(out, ", waits for %s", why);
         if (figure_left(field_text(progress, "waitsUntil"), now, &left) == 0 && left > 0)
-            buffer_format(out, ", %s more", figure_seconds(left, figure));
+            buffer_format(out, ", %s more", figure_rough(left, figure));
     } else if (figure_left(field_text(progress, "estimatedEnd"), now, &left) == 0 && left >= 1) {
-        buffer_format(out, ", %s left", figure_seconds(left, figure));
+        buffer_format(out, ", %s left", figure_rough(left, figure));
     }
 }
 
@@ -126,8 +126,9 @@ void sync_print_ended(const json_t *item, FILE *out, const struct terminal *term
     char figure[FIGURE_SIZE];
     buffer_format(&raw, "%s %s: ", field_text(item, "source"), field_text(item, "repository"));
     if (success)
-        buffer_format(&raw, "%s documents",
-                      figure_count(field_integer(item, "documentCount"), figure));
+        buffer_format(&raw, "%s document%s",
+                      figure_count(field_integer(item, "documentCount"), figure),
+                      field_integer(item, "documentCount") == 1 ? "" : "s");
     else
         buffer_text(&raw, field_text(item, "errorMessage"));
     if (json_is_object(last)) {

@@ -2,11 +2,17 @@
 
 #include "tools/tekup/text.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP = 2, SHRINK_LEAST = 12, COLUMNS_MAX = 16 };
+enum {
+    GAP = 2,
+    SHRINK_LEAST = 12,
+    COLUMNS_MAX = 16,
+    WIDE = 80 /* where there is no terminal a longer cell sticks out, and widens no other row */
+};
 #define ELLIPSIS "\xe2\x80\xa6"
 
 struct cell {
@@ -76,14 +82,15 @@ void table_cellf(struct table *table, enum style style, const char *format, ...)
     table_cell(table, text, style);
 }
 
-static void measure(const struct table *table, int *widths)
+static void measure(const struct table *table, int *widths, int most)
 {
     for (int column = 0; column < table->column_count; column++)
         widths[column] =
             text_width(table->columns[column].title, strlen(table->columns[column].title));
     for (size_t i = 0; i < table->cell_count; i++) {
         int *width = &widths[i % (size_t)table->column_count];
-        if (table->cells[i].width > *width) *width = table->cells[i].width;
+        if (table->cells[i].width > *width && table->cells[i].width <= most)
+            *width = table->cells[i].width;
     }
 }
 
@@ -112,7 +119,7 @@ static void print_cell(const struct table *table, int column, const char *text, 
     const bool right = table->columns[column].kind == COLUMN_NUMBER;
     if (right) fprintf(out, "%*s", pad, "");
     if (style != STYLE_NONE) fputs(terminal_style(terminal, style), out);
-    if (width > widths[column]) {
+    if (width > widths[column] && terminal->width > 0) {
         const size_t fit = text_fit(text, strlen(text), widths[column] - 1);
         fwrite(text, 1, fit, out);
         fputs(ELLIPSIS, out);
@@ -130,7 +137,7 @@ int table_print(const struct table *table, FILE *out, const struct terminal *ter
 {
     if (table->failed) return -1;
     int widths[COLUMNS_MAX];
-    measure(table, widths);
+    measure(table, widths, terminal->width > 0 ? INT_MAX : WIDE);
     if (terminal->width > 0) shrink(table, widths, terminal->width);
     for (int column = 0; column < table->column_count; column++) {
         const char *title = table->columns[column].title;

@@ -2,7 +2,8 @@
  * table.h: rows with aligned columns.
  *
  *     TITLE   in the first line, and the widest cell decides each column. On a terminal the columns
- *     that may shrink are cut with an ellipsis until a row fits; elsewhere nothing is cut.
+ *     that may shrink are cut with an ellipsis until a row fits; elsewhere nothing is cut, and a
+ *     very long cell moves what is after it in its own row only.
  */
 #ifndef TEKUP_TABLE_H
 #define TEKUP_TABLE_H

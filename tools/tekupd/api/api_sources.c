@@ -108,6 +108,17 @@ static void registration_free(struct registration *registration)
     json_decref(registration->root);
 }
 
+static int unknown_kind(const char *source, struct error *err)
+{
+    char names[128] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < SOURCE_KINDS && length < sizeof(names); i++)
+        length += (size_t)snprintf(names + length, sizeof(names) - length, "%s%s",
+                                   i == 0 ? "" : ", ", source_kind_at(i)->name);
+    return error_set(err, ERR_INVALID, "source", "there is no kind of source '%s': there are %s",
+                     source, names);
+}
+
 /* registration_free is called in any case. */
 static int read_registration(struct http_request *request, struct registration *registration,
                              struct error *err)
@@ -127,8 +138,7 @@ static int read_registration(struct http_request *request, struct registration *
         return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     registration->kind = source_kind_find(registration->source);
     if (registration->kind == NULL)
-        return error_set(err, ERR_INVALID, "source", "there is no source '%s'",
-                         registration->source);
+        return unknown_kind(registration->source, err);
     return registration->kind->check(registration->repository, registration->config, err);
 }
 
