@@ -20,7 +20,7 @@ struct http_client;
 enum skip_reason {
     SKIP_NONE,
     SKIP_IGNORED, /* .gitignore, or a place no one keeps documents in, such as .git */
-    SKIP_BINARY,  /* a NUL byte, or not UTF-8 */
+    SKIP_BINARY,  /* no text (plain_text.h), or a name that is none */
     SKIP_TOO_LARGE,
     SKIP_EMPTY,    /* nothing but white space */
     SKIP_NOT_FILE, /* symbolic link, socket, device */

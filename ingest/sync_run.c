@@ -160,9 +160,17 @@ static int on_item(void *arg, const struct source_item *item)
     return 0;
 }
 
+/* A line for who looks for a certain file; there may be very many of them. */
+static void say_skipped(const struct sync_run *run, const char *path, enum skip_reason reason)
+{
+    log_debug("sync.skipped", "source=%s repository=%s path=%s reason=%s", run->source,
+              log_quote(run->repository), log_quote(path), skip_reason_name(reason));
+}
+
 static void on_skip(void *arg, const char *path, enum skip_reason reason)
 {
     struct work *work = arg;
+    say_skipped(work->run, path, reason);
     if (reason == SKIP_UNREADABLE) {
         log_warn("sync.unreadable", "source=%s repository=%s path=%s", work->run->source,
                  log_quote(work->run->repository), log_quote(path));
@@ -330,6 +338,7 @@ static void leave_out(struct work *work, const struct plan_item *item, enum skip
 {
     struct sync_run *run = work->run;
     const bool gone = item->version != NULL && reason != SKIP_UNREADABLE;
+    if (reason != SKIP_NONE) say_skipped(run, item->path, reason);
     if (gone) item->version->gone = true;
     pthread_mutex_lock(&run->lock);
     if (gone) run->to_do++;

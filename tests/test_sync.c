@@ -427,7 +427,7 @@ Test(sync, deletes_what_is_no_text_any_more_or_is_ignored)
     write_text("e", "stays");
     add_source("docs", 0);
     sync_alone("docs");
-    write_bytes("a", "\xff\xfe", 2);
+    write_bytes("a", "\xff\0", 2);
     write_text("b", "");
     write_text(".gitignore", "c/\n.gitignore\n");
     const struct sync_figures last = sync_alone("docs");

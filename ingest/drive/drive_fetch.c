@@ -3,6 +3,7 @@
 
 #include "ingest/drive/drive_format.h"
 #include "ingest/drive/pdf_text.h"
+#include "ingest/plain_text.h"
 #include "storage/base/log.h"
 
 #include <stdio.h>
@@ -116,16 +117,13 @@ static int read_pdf(const struct drive_api *api, const struct drive_node *node, 
     return status;
 }
 
-/* The text without a byte order mark, which exports begin with. */
 static int take_text(struct http_response *response, struct source_content *content,
                      struct error *err)
 {
-    const size_t mark =
-        response->length >= 3 && memcmp(response->body, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    content->length = response->length - mark;
+    content->length = response->length;
     content->text = malloc(content->length + 1);
     if (content->text == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
-    memcpy(content->text, response->body + mark, content->length);
+    memcpy(content->text, response->body, content->length);
     content->text[content->length] = '\0';
     return 0;
 }
@@ -150,8 +148,8 @@ static int make_document(const struct drive_api *api, const struct drive_node *n
                            ? read_pdf(api, node, path, response, content, reason, err)
                            : take_text(response, content, err);
     if (status != 0) return status;
-    *reason = skip_reason_of_text(content->text, content->length);
-    if (*reason != SKIP_NONE) return 1;
+    const int read = plain_text_read(&content->text, &content->length, reason);
+    if (read != 0) return read > 0 ? 1 : error_set(err, ERR_INTERNAL, NULL, "out of memory");
     drive_node_sha(node, content->sha);
     content->metadata = make_metadata(node);
     return content->metadata != NULL ? 0 : error_set(err, ERR_INTERNAL, NULL, "out of memory");

@@ -8,6 +8,7 @@
  */
 #include "ingest/github/github_heads.h"
 #include "ingest/github/github_spool.h"
+#include "ingest/plain_text.h"
 #include "ingest/source_kind.h"
 #include "storage/base/buffer.h"
 #include "storage/base/digest.h"
@@ -216,17 +217,18 @@ static int github_fetch(void *state, const char *path, struct source_content *co
     if (content->text == NULL &&
         fetch_blob(github, file, &content->text, &content->length, err) != 0)
         return -1;
-    *reason = is_lfs_pointer(content->text, content->length)
-                  ? SKIP_LFS
-                  : skip_reason_of_text(content->text, content->length);
-    if (*reason == SKIP_NONE) {
+    *reason = SKIP_LFS;
+    const int read = is_lfs_pointer(content->text, content->length)
+                         ? 1
+                         : plain_text_read(&content->text, &content->length, reason);
+    if (read == 0) {
         content->metadata = metadata_of(github, file);
         memcpy(content->sha, file->sha, sizeof(file->sha));
         if (content->metadata != NULL) return 0;
     }
     free(content->text);
     *content = (struct source_content){0};
-    return *reason != SKIP_NONE ? 1 : out_of_memory(err);
+    return read > 0 ? 1 : out_of_memory(err);
 }
 
 /* ---- Testing ---- */

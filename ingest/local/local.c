@@ -8,6 +8,7 @@
  */
 #include "ingest/local/local_config.h"
 #include "ingest/local/tree.h"
+#include "ingest/plain_text.h"
 #include "ingest/source_kind.h"
 #include "storage/base/buffer.h"
 #include "storage/base/digest.h"
@@ -271,14 +272,12 @@ static int local_fetch(void *state, const char *path, struct source_content *con
                                      &content->length);
     if (fault != 0) return explain(local, path, fault, reason, err);
 
-    *reason = skip_reason_of_text(content->text, content->length);
-    if (*reason != SKIP_NONE) {
-        free(content->text);
-        *content = (struct source_content){0};
-        return 1;
-    }
-    digest_git_blob(content->text, content->length, content->sha);
-    return 0;
+    digest_git_blob(content->text, content->length, content->sha); /* of the file, as git's */
+    const int read = plain_text_read(&content->text, &content->length, reason);
+    if (read == 0) return 0;
+    free(content->text);
+    *content = (struct source_content){0};
+    return read > 0 ? 1 : error_set(err, ERR_INTERNAL, NULL, "out of memory");
 }
 
 const struct source_kind source_local = {.name = "local",

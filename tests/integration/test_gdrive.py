@@ -123,6 +123,7 @@ def test_what_is_skipped_is_counted_with_its_reason(drive, source, daemon):
     drive.text("scan.pdf", make_pdf("", pages=0), mime="application/pdf")
     drive.text("empty.txt", "")
     drive.text("latin.txt", "Smørrebrød".encode("latin-1"))
+    drive.text("nul.txt", b"text\0more")
     drive.text("long.txt", "x" * 300_000)
     drive.doc("huge", "x" * (10 * 1024 * 1024 + 1))
     drive.doc("secret", "no copies", capabilities={"canDownload": False})
@@ -130,7 +131,8 @@ def test_what_is_skipped_is_counted_with_its_reason(drive, source, daemon):
     drive.make("Odd", SHEET, exports={})
     made = source(maxBytes=200_000)
     item = made.sync()
-    assert made.paths() == ["good.txt"]
+    assert made.paths() == ["good.txt", "latin.txt"]
+    assert made.read("latin.txt")["content"] == "Smørrebrød"
     skipped = {name: count for name, count in item["last"]["skipped"].items() if count}
     assert skipped.get("unsupported") >= 4 and skipped["too_large"] == 2
     assert skipped["binary"] == 1 and skipped["unreadable"] == 1

@@ -113,7 +113,7 @@ def test_what_is_left_out(start, github):
     repository = github.create("tekup/odd")
     (repository.path / "link").symlink_to("README.md")
     repository.commit({
-        "README.md": "readme\n", "big.txt": "x" * 3000, "media.bin": LFS, "empty": "", "latin.txt": b"caf\xe9",
+        "README.md": "readme\n", "big.txt": "x" * 3000, "media.bin": LFS, "empty": "", "latin.txt": b"caf\xe9\n", "logo.png": b"\x89PNG\0",
         "docs/in.md": "in\n", "docs/drafts/out.md": "out\n", "src/main.c": "int main;\n", "odd name &+#%.md": "odd\n",
         ".gitattributes": "secret.md export-ignore\nstamp.md export-subst\n", "secret.md": "not in the archive\n",
         "stamp.md": "$Format:%H$\n"})
@@ -126,7 +126,8 @@ def test_what_is_left_out(start, github):
     assert skipped == {"too_large": 1, "lfs": 1, "empty": 1, "binary": 1, "not_file": 1, "submodule": 1,
                        "ignored": 2}, skipped
     assert set(source.contents()) == {"README.md", "docs/in.md", "odd name &+#%.md", ".gitattributes", "secret.md",
-                                      "stamp.md"}
+                                      "stamp.md", "latin.txt"}
+    assert source.contents()["latin.txt"] == "café\n"
     assert source.contents()["secret.md"] == "not in the archive\n"
     assert source.contents()["stamp.md"] == "$Format:%H$\n", "as git has it, not as an archive does"
     assert source.calls()["/blobs"] >= 2

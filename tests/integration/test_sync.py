@@ -173,10 +173,37 @@ def test_the_text_is_the_files(daemon, client, tree, repository):
         assert hit["similarity"] == pytest.approx(1, abs=1e-2)
 
 
+def test_text_in_older_encodings_is_found(daemon, client, tree, repository):
+    """And what it is in does not change what it is: the second sync has nothing to do."""
+    written = {"latin1.txt": ("Smørrebrød\n", "latin-1"), "windows.txt": ("“Smørrebrød” – 5 €\n", "cp1252"),
+               "utf16.txt": ("Smørrebrød 寿司\n", "utf-16"), "bom.txt": ("Smørrebrød\n", "utf-8-sig")}
+    for name, (text, encoding) in written.items():
+        (tree / name).write_bytes(text.encode(encoding))
+    assert not any(daemon.sync(repository)["last"]["skipped"].values())
+    for name, (text, _) in written.items():
+        assert client.get("/v1/documents/by-path", source="local", repository=repository, path=name).json["content"] == text
+    found = client.search(query="smørrebrød", mode="text", repository=repository)
+    assert {hit["path"] for hit in found} == set(written)
+    last = daemon.sync(repository)["last"]
+    assert last["unchanged"] == len(written) and last["written"] == 0
+
+
+def test_the_log_names_what_is_skipped_where_it_is_wanted(make_daemon, tmp_path):
+    (tmp_path / "good.txt").write_text("text")
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG\0")
+    (tmp_path / "huge.txt").write_text("words " * (1 << 20))
+    daemon = make_daemon(config="[log]\nlevel = debug\n").start()
+    daemon.add_source("named", tmp_path)
+    daemon.sync("named")
+    lines = [line for line in daemon.log().splitlines() if "event=sync.skipped" in line]
+    assert len(lines) == 2 and any('path="logo.png" reason=binary' in line for line in lines), lines
+    assert any('path="huge.txt" reason=too_large' in line for line in lines), lines
+
+
 def test_what_is_skipped_is_counted_with_its_reason(daemon, client, tree, repository, tmp_path):
     (tree / "good.txt").write_text("text")
     (tree / "nul.bin").write_bytes(b"text\0more")
-    (tree / "latin1.txt").write_bytes("Smørrebrød".encode("latin-1"))
+    (tree / "cyrillic.txt").write_bytes("Привет".encode("cp1251"))
     (tree / "cut.txt").write_bytes("寿司".encode()[:-1])
     (tree / "surrogate.txt").write_bytes(b"a\xed\xa0\x80b")
     (tree / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
@@ -203,6 +230,8 @@ def test_what_is_skipped_is_counted_with_its_reason(daemon, client, tree, reposi
     assert [path for path in paths(client, repository) if path != ".gitignore"] == ["good.txt"]
     skipped = item["last"]["skipped"]
     assert skipped["binary"] == 5, skipped
+    # Names are for who looks for a certain file.
+    assert "sync.skipped" not in daemon.log()
     assert skipped["too_large"] == 1
     assert skipped["empty"] == 2
     assert skipped["not_file"] == 5
