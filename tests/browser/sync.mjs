@@ -11,6 +11,7 @@ await scenario(async (open) => {
     /* Enough that one sees it going on. */
     fs.mkdirSync(`${given.root}/new`);
     for (let i = 0; i < 600; i++) fs.writeFileSync(`${given.root}/new/${i}.md`, `# Note ${i}\n\n${"Fresh words of the day. ".repeat(40)} ${i}\n`);
+    fs.writeFileSync(`${given.root}/new/logo.png`, Buffer.from([0x89, 0x50, 0]));
     await row.getByRole("button", { name: "Sync handbook", exact: true }).click();
     const bar = row.getByRole("progressbar");
     await bar.waitFor();
@@ -20,6 +21,9 @@ await scenario(async (open) => {
     await row.getByText("up to date").waitFor();
     await until(page, "the new count", () => [...document.querySelectorAll("#repositories .said")].some((said) => /^614 documents/.test(said.textContent)));
     assert.equal(await bar.isVisible(), false);
+    assert.match(await row.locator(".said").textContent(), /, 1 left out: 1 binary$/);
+    /* What has no source is there too. */
+    await page.locator("#repositories li", { hasText: "not registered as a source" }).first().waitFor();
     assert.ok(page.asked.some((url) => url.endsWith("/v1/events")), "it is told, not asked every moment");
 
     /* A source that fails says why, and one can cancel. */

@@ -35,10 +35,10 @@ const percent = (x, digits = 0) => `${(x * 100).toFixed(digits)} %`;
 
 function bytes(n) {
     if (typeof n !== "number") return "–";
-    const units = ["bytes", "KB", "MB", "GB", "TB"];
+    const units = ["bytes", "kB", "MB", "GB", "TB"]; /* powers of 1,000, as tekup has them */
     let unit = 0;
-    for (; n >= 1000 && unit < 4; unit++) n /= 1024;
-    return `${unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
+    for (; n >= 999.5 && unit < 4; unit++) n /= 1000;
+    return `${unit === 0 || n >= 99.95 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
 }
 
 function milliseconds(ms) {
@@ -730,12 +730,16 @@ function updateRow(one) {
     const progress = one.sync?.progress;
     const running = Boolean(progress) || one.sync?.status === "in_progress";
     const state = progress && !progress.running ? "queued" : running ? "in_progress" : one.sync?.status || "pending";
+    const skipped = Object.entries(one.sync?.last?.skipped || {}).filter(([, n]) => n > 0);
+    const left = skipped.reduce((sum, [, n]) => sum + n, 0);
+    row.badge.hidden = !one.config && !one.sync;
     row.badge.className = `badge ${state}`;
     row.badge.textContent = state === "queued" ? "queued" : statuses[state] || state;
     put(row.said, make("b", {}, count(one.documents ?? 0)), one.documents === 1 ? " document" : " documents",
         one.sync?.lastSyncAt && state !== "pending" ? [running ? ", begun " : ", synced ", moment(one.sync.lastSyncAt)] : null,
         !running && one.config?.nextSyncAt ? [", next ", moment(one.config.nextSyncAt)] : null,
-        !one.config && !running ? ", not registered as a source" : null);
+        !one.config && !running ? ", not registered as a source" : null,
+        left > 0 && !running ? `, ${count(left)} left out: ${skipped.sort(([, a], [, b]) => b - a).map(([reason, n]) => `${count(n)} ${reason.replace(/_/g, " ")}`).join(", ")}` : null);
     row.button.hidden = !one.config;
     row.button.textContent = running ? "Cancel" : "Sync";
     row.button.className = running ? "plain danger" : "plain";
@@ -769,7 +773,7 @@ function showProgress(element, one, progress) {
 }
 
 function renderRepositories() {
-    const all = [...repositories.values()].filter((one) => one.config || one.sync);
+    const all = [...repositories.values()].filter((one) => one.config || one.sync || one.documents > 0);
     all.sort((a, b) => Boolean(b.config) - Boolean(a.config) || a.source.localeCompare(b.source) || a.repository.localeCompare(b.repository));
     all.forEach(updateRow);
     const list = $("repositories"), rows = all.map((one) => one.row.item);
