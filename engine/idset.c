@@ -94,6 +94,39 @@ tk_status tk_idset_add_many(tk_idset *set, size_t n, const tk_id *ids)
     return TK_OK;
 }
 
+tk_status tk_idset_add_set(tk_idset *set, const tk_idset *other)
+{
+    if (!set || !other) return TK_EINVAL;
+    for (size_t i = 0; set != other && i < other->count; i++) {
+        struct part *part = make(set, other->parts[i].high);
+        if (!part) return TK_ENOMEM;
+        roaring_bitmap_or_inplace(part->lows, other->parts[i].lows);
+    }
+    return TK_OK;
+}
+
+tk_idset *tk_idset_copy(const tk_idset *set)
+{
+    tk_idset *copy = set ? tk_idset_create() : NULL;
+    if (!copy) return NULL;
+    copy->parts = calloc(set->count ? set->count : 1, sizeof(*copy->parts));
+    copy->capacity = copy->parts ? set->count : 0;
+    for (size_t i = 0; copy->parts && i < set->count; i++) {
+        roaring_bitmap_t *lows = roaring_bitmap_copy(set->parts[i].lows);
+        if (!lows) break;
+        copy->parts[copy->count++] = (struct part){set->parts[i].high, lows};
+    }
+    if (copy->parts && copy->count == set->count) return copy;
+    tk_idset_free(copy);
+    return NULL;
+}
+
+void tk_idset_remove(tk_idset *set, tk_id id)
+{
+    const struct part *part = set ? find(set, high_of(id)) : NULL;
+    if (part) roaring_bitmap_remove(part->lows, (uint32_t)id);
+}
+
 bool tk_idset_contains(const tk_idset *set, tk_id id)
 {
     if (!set) return false;

@@ -7,11 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put(struct catalog *catalog, const char *id, const char *repository, const char *path)
+static void put_in(struct catalog *catalog, const char *id, const char *source,
+                   const char *repository, const char *path)
 {
     struct error err = {0};
-    cr_assert_eq(catalog_put_document(catalog, id, "local", repository, path, &err), 0, "%s",
+    cr_assert_eq(catalog_put_document(catalog, id, source, repository, path, &err), 0, "%s",
                  err.message);
+}
+
+static void put(struct catalog *catalog, const char *id, const char *repository, const char *path)
+{
+    put_in(catalog, id, "local", repository, path);
 }
 
 static void attach(struct catalog *catalog, int64_t embedding, const char *id)
@@ -91,7 +97,7 @@ Test(catalog, gives_the_best_hit_of_each_document)
     const tk_hit hits[] = {{2, 0.9f}, {77, 0.85f}, {1, 0.8f}, {4, 0.7f}, {3, 0.6f}};
     struct catalog_hit best[3];
     size_t found;
-    cr_assert_eq(catalog_best(catalog, hits, 5, 3, false, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 3, false, best, &found, NULL), 0);
     cr_assert_eq(found, 3);
     cr_expect_eq(best[0].embedding, 2);
     cr_expect_str_eq(best[0].document, "a");
@@ -101,11 +107,62 @@ Test(catalog, gives_the_best_hit_of_each_document)
     cr_expect_str_eq(best[1].source, "local");
     cr_expect_eq(best[2].embedding, 3);
     catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, hits, 5, 1, false, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 1, false, best, &found, NULL), 0);
     cr_expect_eq(found, 1);
     catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, hits, 0, 3, false, best, &found, NULL), 0);
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 0, 3, false, best, &found, NULL), 0);
     cr_expect_eq(found, 0);
+    catalog_free(catalog);
+}
+
+Test(catalog, filters_by_repositories_of_one_name_and_of_one_source)
+{
+    struct catalog *catalog = example();
+    put_in(catalog, "d", "github", "r1", "docs/d.md");
+    attach(catalog, 5, "d");
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0x2e);
+    cr_expect_eq(passing(catalog, "local", "r1", NULL, NULL, 0), 0xe);
+    cr_expect_eq(passing(catalog, "github", "r1", NULL, NULL, 0), 0x20);
+    cr_expect_eq(passing(catalog, "github", "r2", NULL, NULL, 0), 0);
+    cr_expect_eq(passing(catalog, "local", NULL, NULL, NULL, 0), 0x1e);
+    put_in(catalog, "a", "github", "r2", "docs/a.md");
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0x28);
+    cr_expect_eq(passing(catalog, NULL, "r2", NULL, NULL, 0), 0x16);
+    cr_expect_eq(passing(catalog, "github", NULL, NULL, NULL, 0), 0x26);
+    put_in(catalog, "a", "github", "r2", "elsewhere.md");
+    cr_expect_eq(passing(catalog, "github", "r2", NULL, NULL, 0), 0x6, "moved within");
+    catalog_free(catalog);
+}
+
+/* A filter is of the moment when it was made; what it finds is looked at again. */
+Test(catalog, names_nothing_that_has_left_the_filter_meanwhile)
+{
+    struct catalog *catalog = example();
+    const tk_hit hits[] = {{1, 0.9f}, {3, 0.8f}, {4, 0.7f}};
+    struct catalog_filter filters[3];
+    struct catalog_hit best[3];
+    size_t found;
+    cr_assert_eq(catalog_narrow(catalog, NULL, "r1", NULL, NULL, 0, &filters[0], NULL), 0);
+    cr_assert_eq(catalog_narrow(catalog, "local", NULL, NULL, NULL, 0, &filters[1], NULL), 0);
+    cr_assert_eq(catalog_narrow(catalog, NULL, NULL, "docs/", NULL, 0, &filters[2], NULL), 0);
+    put_in(catalog, "a", "github", "r2", "src/a.md");
+    catalog_remove_embedding(catalog, 3);
+    attach(catalog, 7, "b");
+    for (int i = 0; i < 3; i++) {
+        cr_expect(tk_idset_contains(filters[i].within, 1), "as it was");
+        cr_expect(tk_idset_contains(filters[i].within, 3));
+        cr_expect_not(tk_idset_contains(filters[i].within, 7));
+    }
+    cr_assert_eq(catalog_best(catalog, &filters[0], hits, 3, 3, false, best, &found, NULL), 0);
+    cr_expect_eq(found, 0);
+    cr_assert_eq(catalog_best(catalog, &filters[1], hits, 3, 3, false, best, &found, NULL), 0);
+    cr_assert_eq(found, 1);
+    cr_expect_str_eq(best[0].document, "c");
+    catalog_hits_free(best, found);
+    cr_assert_eq(catalog_best(catalog, &filters[2], hits, 3, 3, true, best, &found, NULL), 0);
+    cr_expect_eq(found, 0);
+    for (int i = 0; i < 3; i++) catalog_filter_free(&filters[i]);
+    cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0x80);
     catalog_free(catalog);
 }
 
@@ -202,11 +259,19 @@ Test(catalog, is_walked_through_in_pieces)
     catalog_free(catalog);
 }
 
-/* Wide filters are asked, narrow ones are sets; both must say the same as a plain array. */
+/* What a document of the following test is called, and where it is at a step: it changes its source
+ * now and then. */
+static const char *source_of(int document, int moves)
+{
+    return (document + moves) % 5 == 0 ? "github" : "local";
+}
+
+/* Wide filters by path are asked, others are sets; both must say the same as a plain array. */
 Test(catalog, agrees_with_a_plain_list_through_many_changes)
 {
     enum { IDS = 6000, DOCUMENTS = 900, STEPS = 40000 };
     static int owner[IDS]; /* of each embedding: document + 1, or 0 */
+    static int moves[DOCUMENTS];
     struct catalog *catalog = catalog_create();
     uint32_t state = 12345;
     char id[DOCUMENT_ID_SIZE], path[64], repository[16];
@@ -229,22 +294,28 @@ Test(catalog, agrees_with_a_plain_list_through_many_changes)
                 if (owner[i] == document + 1) owner[i] = 0;
             }
             break;
+        case 2:
+            moves[document]++; /* and to its new place */
+            __attribute__((fallthrough));
         default:
-            put(catalog, id, repository, path);
+            put_in(catalog, id, source_of(document, moves[document]), repository, path);
             attach(catalog, embedding, id);
             owner[embedding] = document + 1;
         }
     }
     static const struct {
-        const char *repository, *prefix;
-    } filters[] = {{"r0", NULL}, {"r7", NULL}, {NULL, "3/"}, {"r0", "6/"}, {NULL, NULL}};
+        const char *source, *repository, *prefix;
+    } filters[] = {{"local", "r0", NULL}, {"local", "r7", NULL},  {"local", NULL, "3/"},
+                   {"local", "r0", "6/"}, {"local", NULL, NULL},  {"github", NULL, NULL},
+                   {NULL, "r0", NULL},    {"github", "r7", NULL}, {NULL, "r7", "0/"},
+                   {NULL, NULL, "5/"},    {"nobody", NULL, NULL}};
     bool asked = false, set = false;
     for (size_t f = 0; f < sizeof(filters) / sizeof(*filters); f++) {
         struct catalog_filter filter;
         tk_search search;
         tk_search_init(&search);
-        cr_assert_eq(catalog_narrow(catalog, "local", filters[f].repository, filters[f].prefix,
-                                    NULL, 0, &filter, NULL),
+        cr_assert_eq(catalog_narrow(catalog, filters[f].source, filters[f].repository,
+                                    filters[f].prefix, NULL, 0, &filter, NULL),
                      0);
         catalog_apply(&filter, &search);
         asked = asked || filter.ask;
@@ -255,6 +326,8 @@ Test(catalog, agrees_with_a_plain_list_through_many_changes)
             snprintf(repository, sizeof(repository), "r%d", document % 3 == 0 ? 0 : document % 40);
             const bool wanted =
                 owner[i] != 0 &&
+                (filters[f].source == NULL ||
+                 strcmp(filters[f].source, source_of(document, moves[document])) == 0) &&
                 (filters[f].repository == NULL || strcmp(filters[f].repository, repository) == 0) &&
                 (filters[f].prefix == NULL || strcmp(filters[f].prefix, path) == 0);
             const tk_id embedding = (tk_id)i;
@@ -286,7 +359,7 @@ static void *read_on(void *arg)
         struct catalog_hit best[3];
         size_t found = 0;
         struct catalog_filter filter;
-        if (catalog_best(race->catalog, hits, 3, 3, false, best, &found, NULL) != 0)
+        if (catalog_best(race->catalog, NULL, hits, 3, 3, false, best, &found, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
         for (size_t i = 0; i < found; i++) {
             /* A document is always seen whole: its path begins with its repository's name. */
@@ -295,6 +368,20 @@ static void *read_on(void *arg)
         }
         catalog_hits_free(best, found);
         if (catalog_narrow(race->catalog, "local", "two", NULL, NULL, 0, &filter, NULL) != 0)
+            atomic_fetch_add(&race->wrong, 1);
+        const size_t count = tk_idset_count(filter.within);
+        size_t inside = 0;
+        if (catalog_best(race->catalog, &filter, hits, 3, 3, true, best, &found, NULL) != 0)
+            atomic_fetch_add(&race->wrong, 1);
+        for (size_t i = 0; i < found; i++)
+            if (strcmp(best[i].repository, "two") != 0) atomic_fetch_add(&race->wrong, 1);
+        catalog_hits_free(best, found);
+        for (size_t i = 0; i < 3; i++) inside += tk_idset_contains(filter.within, hits[i].id);
+        /* It stays as it was, whatever comes and goes. */
+        if (inside != count || tk_idset_count(filter.within) != count)
+            atomic_fetch_add(&race->wrong, 1);
+        catalog_filter_free(&filter);
+        if (catalog_narrow(race->catalog, "local", NULL, NULL, NULL, 0, &filter, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
         catalog_filter_free(&filter);
     }

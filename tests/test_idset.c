@@ -49,6 +49,47 @@ Test(idset, adds_many_at_once_as_one_by_one)
     free(ids);
 }
 
+Test(idset, is_copied_joined_and_loses_ids)
+{
+    static const tk_id high = UINT64_C(7) << 32;
+    tk_idset *set = tk_idset_create(), *other = tk_idset_create(), *empty = tk_idset_create();
+    for (tk_id id = 0; id < 10000; id += 2) {
+        tk_idset_add(set, id);
+        tk_idset_add(other, high + id);
+        tk_idset_add(other, id + 1);
+    }
+    tk_idset *copy = tk_idset_copy(set);
+    cr_assert_not_null(copy);
+    cr_expect_eq(tk_idset_add_set(copy, other), TK_OK);
+    cr_expect_eq(tk_idset_add_set(copy, copy), TK_OK);
+    cr_expect_eq(tk_idset_add_set(copy, empty), TK_OK);
+    cr_expect_eq(tk_idset_count(copy), 15000);
+    cr_expect_eq(tk_idset_count(set), 5000, "a copy has ids of its own");
+    cr_expect_eq(tk_idset_count(other), 10000);
+    for (tk_id id = 0; id < 10000; id++) {
+        cr_expect(tk_idset_contains(copy, id));
+        cr_expect_eq(tk_idset_contains(copy, high + id), id % 2 == 0);
+        tk_idset_remove(copy, high + id);
+    }
+    cr_expect_eq(tk_idset_count(copy), 10000);
+    cr_expect_not(tk_idset_contains(copy, high));
+    tk_idset_remove(copy, UINT64_MAX);
+    tk_idset_remove(copy, 3);
+    cr_expect_eq(tk_idset_count(copy), 9999);
+    cr_expect_eq(tk_idset_add(copy, 3), TK_OK);
+    cr_expect(tk_idset_contains(copy, 3));
+    tk_idset_free(copy);
+    copy = tk_idset_copy(empty);
+    cr_assert_not_null(copy);
+    cr_expect_eq(tk_idset_count(copy), 0);
+    cr_expect_eq(tk_idset_add_set(copy, other), TK_OK);
+    cr_expect_eq(tk_idset_count(copy), 10000);
+    tk_idset_free(copy);
+    tk_idset_free(empty);
+    tk_idset_free(other);
+    tk_idset_free(set);
+}
+
 Test(idset, refuses_misuse)
 {
     tk_id id = 1;
@@ -59,6 +100,10 @@ Test(idset, refuses_misuse)
     cr_expect_eq(tk_idset_add_many(set, 0, NULL), TK_OK);
     cr_expect_not(tk_idset_contains(NULL, 1));
     cr_expect_eq(tk_idset_count(NULL), 0);
+    cr_expect_eq(tk_idset_add_set(NULL, set), TK_EINVAL);
+    cr_expect_eq(tk_idset_add_set(set, NULL), TK_EINVAL);
+    cr_expect_null(tk_idset_copy(NULL));
+    tk_idset_remove(NULL, 1);
     tk_idset_free(set);
     tk_idset_free(NULL);
 }

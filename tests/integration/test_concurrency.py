@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from psycopg2 import errors
 
 from client import Client
 from corpus import document, write_tree
@@ -295,3 +296,66 @@ def test_large_searches_side_by_side(daemon, client, stable):
     for seed in range(8):
         workers.add(search, seed)
     workers.run()
+
+
+# ---- Filters ----
+
+
+MOVED = 48
+SIDES = ("left", "right")
+
+
+def move_about(daemon, seed, rounds):
+    """Another program moves documents from one repository to the other and back, deletes some and makes
+    them anew."""
+    connection = daemon.connect()
+    connection.autocommit = True
+    rng = random.Random(seed)
+    with Client(daemon.socket) as own, connection.cursor() as cursor:
+        for _ in range(rounds):
+            some = rng.sample(range(MOVED), 8)
+            try:
+                cursor.execute('UPDATE vault."VaultDocument" SET repository = CASE repository WHEN %s THEN %s ELSE %s END'
+                               " WHERE source = 'moving' AND path = ANY(%s)",
+                               (*SIDES, SIDES[0], [f"{number:02}" for number in some]))
+            except (errors.UniqueViolation, errors.DeadlockDetected):
+                pass  # the other one is at the same
+            path = f"{rng.randrange(MOVED):02}"
+            cursor.execute('DELETE FROM vault."VaultDocument" WHERE source = %s AND path = %s', ("moving", path))
+            own.put_document(rng.choice(SIDES), path, document(f"moving {path}", 1, 300), source="moving")
+
+
+def search_sides(daemon, rng):
+    with Client(daemon.socket) as own:
+        for mode, group in (("vector", "document"), ("vector", "chunk"), ("hybrid", "document")):
+            side, path = rng.choice(SIDES), f"{rng.randrange(MOVED):02}"
+            query = document(f"moving {path}", 1, 300) if mode == "vector" else f"moving {path}"
+            results = own.search(query=query, mode=mode, group=group, limit=MOVED, repository=side)
+            assert {hit["repository"] for hit in results} <= {side}
+            if group == "document":
+                assert len({hit["id"] for hit in results}) == len(results)
+            results = own.search(query=query, mode=mode, group=group, limit=MOVED, source="moving", pathPrefix="1")
+            assert all(hit["source"] == "moving" and hit["path"].startswith("1") for hit in results)
+
+
+def test_filters_while_documents_move(daemon, client, stable):
+    for number in range(MOVED):
+        client.put_document(SIDES[number % 2], f"{number:02}", document(f"moving {number:02}", 1, 300), source="moving")
+    rng = random.Random(3)
+    workers = Workers()
+    for seed in range(2):
+        workers.add(move_about, daemon, seed, ROUNDS)
+    for _ in range(3):
+        workers.add(search_sides, daemon, rng, until_finished=True)
+    workers.run()
+
+    def are_where_the_database_has_them():
+        there = daemon.sql('SELECT repository, path FROM vault."VaultDocument" WHERE source = %s', "moving")
+        found = {(side, hit["path"]) for side in SIDES
+                 for hit in client.search(query="moving", limit=2 * MOVED, repository=side, include=[])}
+        both = {(hit["repository"], hit["path"]) for hit in client.search(query="moving", limit=2 * MOVED,
+                                                                          source="moving", include=[])}
+        return found == both == set(there)
+
+    wait_for(are_where_the_database_has_them, "the index to have followed")
+    assert client.search(query="moving", repository="left", source="test") == []

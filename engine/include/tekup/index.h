@@ -143,10 +143,13 @@ typedef struct tk_hit {
 /* A set of ids, for filters: a compressed bitmap (Roaring: arXiv 1603.06549). Not locked: a set may
  * be read by many threads, but must not be changed while it is in use. */
 typedef struct tk_idset tk_idset;
-TK_API tk_idset *tk_idset_create(void); /* NULL when memory ran out */
+TK_API tk_idset *tk_idset_create(void);              /* NULL when memory ran out */
+TK_API tk_idset *tk_idset_copy(const tk_idset *set); /* NULL when memory ran out */
 TK_API void tk_idset_free(tk_idset *set);
 TK_API tk_status tk_idset_add(tk_idset *set, tk_id id);
 TK_API tk_status tk_idset_add_many(tk_idset *set, size_t n, const tk_id *ids);
+TK_API tk_status tk_idset_add_set(tk_idset *set, const tk_idset *other); /* all ids of another */
+TK_API void tk_idset_remove(tk_idset *set, tk_id id); /* one that is not there is no error */
 TK_API bool tk_idset_contains(const tk_idset *set, tk_id id);
 TK_API size_t tk_idset_count(const tk_idset *set);
 

@@ -183,8 +183,8 @@ static int find_near(struct replica *replica, int64_t embedding, struct near *ne
     if (tk_index_get(replica_index(replica), (tk_id)embedding, vector, NULL) != TK_OK) return 0;
     if (duplicates_find(replica, embedding, vector, DUPLICATES_FETCHED, hits, &found, err) != 0)
         return -1;
-    return catalog_best(replica_catalog(replica), hits, found, DUPLICATES_SHOWN, false, near->hits,
-                        &near->count, err);
+    return catalog_best(replica_catalog(replica), NULL, hits, found, DUPLICATES_SHOWN, false,
+                        near->hits, &near->count, err);
 }
 
 static void put_near(struct buffer *body, const struct near *near)

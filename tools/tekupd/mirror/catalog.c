@@ -15,8 +15,8 @@ static uint64_t hash_text(const char *text, uint64_t hash)
 /* ---- Documents and repositories; `lock` is held for writing ------------------------------
  */
 
-static struct repository *find_repository(const struct catalog *catalog, const char *source,
-                                          const char *name)
+struct repository *catalog_find_repository(const struct catalog *catalog, const char *source,
+                                           const char *name)
 {
     const uint64_t hash = hash_text(name, hash_text(source, 0xcbf29ce484222325u));
     struct repository *repository = catalog->repositories[hash % REPOSITORY_BUCKETS];
@@ -26,19 +26,26 @@ static struct repository *find_repository(const struct catalog *catalog, const c
     return repository;
 }
 
+static void free_repository(struct repository *repository)
+{
+    shared_set_release(repository->ids);
+    free(repository->source);
+    free(repository->name);
+    free(repository);
+}
+
 static struct repository *make_repository(struct catalog *catalog, const char *source,
                                           const char *name)
 {
-    struct repository *repository = find_repository(catalog, source, name);
+    struct repository *repository = catalog_find_repository(catalog, source, name);
     if (repository != NULL) return repository;
     repository = calloc(1, sizeof(*repository));
     if (repository == NULL) return NULL;
     repository->source = strdup(source);
     repository->name = strdup(name);
-    if (repository->source == NULL || repository->name == NULL) {
-        free(repository->source);
-        free(repository->name);
-        free(repository);
+    repository->ids = shared_set_create();
+    if (repository->source == NULL || repository->name == NULL || repository->ids == NULL) {
+        free_repository(repository);
         return NULL;
     }
     const uint64_t hash = hash_text(name, hash_text(source, 0xcbf29ce484222325u));
@@ -46,6 +53,27 @@ static struct repository *make_repository(struct catalog *catalog, const char *s
     repository->next = *bucket;
     *bucket = repository;
     return repository;
+}
+
+/* The set of a repository's embeddings follows those of its documents. */
+static int put_ids(struct repository *repository, const struct held *held, size_t count)
+{
+    tk_idset *ids = count > 0 ? shared_set_change(&repository->ids) : NULL;
+    if (count > 0 && ids == NULL) return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (tk_idset_add(ids, (tk_id)held[i].embedding) == TK_OK) continue;
+        while (i-- > 0) tk_idset_remove(ids, (tk_id)held[i].embedding);
+        return -1;
+    }
+    return 0;
+}
+
+/* Those stay in that memory ran out for. */
+static void take_ids(struct repository *repository, const struct held *held, size_t count)
+{
+    tk_idset *ids = count > 0 ? shared_set_change(&repository->ids) : NULL;
+    for (size_t i = 0; ids != NULL && i < count; i++)
+        tk_idset_remove(ids, (tk_id)held[i].embedding);
 }
 
 static struct entry **bucket_of(const struct catalog *catalog, const char *id)
@@ -122,6 +150,7 @@ static void drop_document(struct catalog *catalog, struct entry *document)
     for (uint32_t i = 0; i < document->count; i++)
         id_map_remove(catalog->embeddings, document->embeddings[i].embedding);
     atomic_fetch_sub(&catalog->embedding_count, document->count);
+    take_ids(document->repository, document->embeddings, document->count);
     unlink_document(catalog, document);
     free(document->embeddings);
     free(document);
@@ -130,6 +159,7 @@ static void drop_document(struct catalog *catalog, struct entry *document)
 static void forget_embedding(struct catalog *catalog, struct entry *document, uint32_t index)
 {
     id_map_remove(catalog->embeddings, document->embeddings[index].embedding);
+    take_ids(document->repository, &document->embeddings[index], 1);
     document->embeddings[index] = document->embeddings[--document->count];
     document->repository->embeddings--;
     atomic_fetch_sub(&catalog->embedding_count, 1);
@@ -187,9 +217,7 @@ void catalog_free(struct catalog *catalog)
         struct repository *repository = catalog->repositories[i];
         while (repository != NULL) {
             struct repository *next = repository->next;
-            free(repository->source);
-            free(repository->name);
-            free(repository);
+            free_repository(repository);
             repository = next;
         }
     }
@@ -207,8 +235,12 @@ int catalog_no_memory(struct error *err)
 }
 
 /* The document at its new place takes over the embeddings of the old one. */
-static void move_document(struct catalog *catalog, struct entry *old, struct entry *new)
+static int move_document(struct catalog *catalog, struct entry *old, struct entry *new)
 {
+    if (new->repository != old->repository) {
+        if (put_ids(new->repository, old->embeddings, old->count) != 0) return -1;
+        take_ids(old->repository, old->embeddings, old->count);
+    }
     new->embeddings = old->embeddings;
     new->count = old->count;
     new->room = old->room;
@@ -217,6 +249,7 @@ static void move_document(struct catalog *catalog, struct entry *old, struct ent
                    new); /* is there: cannot fail */
     unlink_document(catalog, old);
     free(old);
+    return 0;
 }
 
 int catalog_put_document(struct catalog *catalog, const char *id, const char *source,
@@ -233,11 +266,11 @@ int catalog_put_document(struct catalog *catalog, const char *id, const char *so
         strcmp(old->repository->source, source) == 0)
         goto out;
     struct entry *document = new_document(catalog, id, source, repository, path);
-    if (document == NULL) {
+    if (document == NULL || (old != NULL && move_document(catalog, old, document) != 0)) {
+        free(document);
         rc = catalog_no_memory(err);
         goto out;
     }
-    if (old != NULL) move_document(catalog, old, document);
     link_document(catalog, document);
 out:
     pthread_rwlock_unlock(&catalog->lock);
@@ -275,8 +308,13 @@ static int add_embedding(struct catalog *catalog, struct entry *document, int64_
         document->embeddings = grown;
         document->room = room;
     }
-    if (id_map_put(catalog->embeddings, embedding, document) != 0) return catalog_no_memory(err);
-    document->embeddings[document->count++] = (struct held){embedding, hash};
+    const struct held held = {embedding, hash};
+    if (put_ids(document->repository, &held, 1) != 0) return catalog_no_memory(err);
+    if (id_map_put(catalog->embeddings, embedding, document) != 0) {
+        take_ids(document->repository, &held, 1);
+        return catalog_no_memory(err);
+    }
+    document->embeddings[document->count++] = held;
     document->repository->embeddings++;
     atomic_fetch_add(&catalog->embedding_count, 1);
     return 0;
@@ -291,6 +329,7 @@ static int move_embedding(struct catalog *catalog, struct entry *from, struct en
     const bool same = find_held(from, embedding)->hash == hash;
     if (add_embedding(catalog, to, embedding, hash, err) != 0) return -1;
     const struct held *held = find_held(from, embedding);
+    if (from->repository != to->repository) take_ids(from->repository, held, 1);
     from->embeddings[held - from->embeddings] = from->embeddings[--from->count];
     from->repository->embeddings--;
     atomic_fetch_sub(&catalog->embedding_count, 1);

@@ -2,7 +2,7 @@
  * catalog.h: which embedding belongs to which document, and where each document is; in memory, so
  * that searches filter and name their hits without asking PostgreSQL.
  *
- * It knows ids and places, no texts: about 200 bytes a document and 40 an embedding. All functions
+ * It knows ids and places, no texts: about 200 bytes a document and 50 an embedding. All functions
  * may be called from any thread; readers wait for writers only as long as one change takes.
  */
 #ifndef TEKUPD_CATALOG_H
@@ -18,6 +18,7 @@
 #include <tekup/index.h>
 
 struct catalog;
+struct shared_set;
 
 struct catalog *catalog_create(void); /* NULL when memory ran out */
 void catalog_free(struct catalog *catalog);
@@ -123,12 +124,15 @@ struct catalog_filter {
     const struct catalog *catalog;
     const char *source, *repository, *path_prefix; /* NULL: any; the caller's strings */
     bool nothing;                                  /* no embedding passes */
-    tk_idset *within; /* the embeddings that pass, or NULL: ask catalog_passes */
+    const tk_idset *within; /* the embeddings that passed when it was made, or NULL: ask */
     bool ask;
+    struct shared_set *kept; /* what `within` is: the set of a repository, */
+    tk_idset *made;          /* or one of its own */
 };
 
-/* Narrow filters become a set of ids; wide ones are asked embedding by embedding. documents (ids,
- * may be NULL) narrows to those as well. */
+/* Filters by source and repository are sets of ids that are there already. Those by path that are
+ * narrow become one, wide ones are asked embedding by embedding. documents (ids, may be NULL)
+ * narrows to those as well. */
 int catalog_narrow(const struct catalog *catalog, const char *source, const char *repository,
                    const char *path_prefix, char *const *documents, size_t document_count,
                    struct catalog_filter *filter, struct error *err);
@@ -147,9 +151,11 @@ struct catalog_hit {
 };
 
 /* The best hit of each document, or with `all` every hit, in the order of the hits, at most
- * `limit`. Hits that the catalog does not know (removed meanwhile) are left out. */
-int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count, size_t limit,
-                 bool all, struct catalog_hit *best, size_t *found, struct error *err);
+ * `limit`. Hits that the catalog does not know (removed meanwhile) are left out, and those whose
+ * document does not pass the filter (may be NULL) by its place (moved meanwhile). */
+int catalog_best(const struct catalog *catalog, const struct catalog_filter *filter,
+                 const tk_hit *hits, size_t count, size_t limit, bool all, struct catalog_hit *best,
+                 size_t *found, struct error *err);
 void catalog_hits_free(struct catalog_hit *hits, size_t count);
 
 #endif

@@ -7,12 +7,18 @@
  * only. A document that an embedding leads to stays as long as that one is held: a document is
  * taken out of the table before it is freed. What it says of its place never changes; one that
  * moves is replaced. Repositories are never freed. Order: `lock`, then the table's.
+ *
+ * Filters. Each repository has the set of its embeddings, which a search takes hold of under `lock`
+ * and then reads without it, while writers go on with a copy. So it may be older than the catalog:
+ * whoever names a hit looks whether it passes now (catalog_best). Where memory runs out for a copy
+ * ids stay in that have left; the same look keeps them out of answers.
  */
 #ifndef TEKUPD_CATALOG_INTERNAL_H
 #define TEKUPD_CATALOG_INTERNAL_H
 
 #include "tools/tekupd/mirror/catalog.h"
 #include "tools/tekupd/mirror/id_map.h"
+#include "tools/tekupd/mirror/shared_set.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,6 +29,7 @@ struct repository {
     char *source, *name;
     struct entry *first;
     size_t embeddings;
+    struct shared_set *ids;  /* of the embeddings */
     struct repository *next; /* in its bucket */
 };
 
@@ -54,6 +61,8 @@ struct catalog {
 
 /* With `lock` held. */
 struct entry *catalog_find(const struct catalog *catalog, const char *id);
+struct repository *catalog_find_repository(const struct catalog *catalog, const char *source,
+                                           const char *name);
 
 int catalog_no_memory(struct error *err);
 

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A filter that lets at most this many pass, or one of NARROW, becomes a set. */
+/* A filter by path that lets at most this many of its repositories' embeddings pass, or one of
+ * NARROW of all, becomes a set. */
 enum { SMALL_SET = 2000, NARROW = 10 };
 
 bool catalog_knows(const struct catalog *catalog, int64_t embedding)
@@ -21,10 +22,10 @@ void catalog_count(const struct catalog *catalog, struct catalog_counts *counts)
     counts->documents = catalog->document_count;
     pthread_rwlock_unlock(lock);
     counts->embeddings = atomic_load(&catalog->embedding_count);
-    counts->bytes =
-        sizeof(*catalog) + atomic_load(&catalog->bytes) +
-        counts->documents * sizeof(struct entry *) +
-        counts->embeddings * (sizeof(struct held) + 2 * sizeof(void *) + 2 * sizeof(int64_t));
+    counts->bytes = sizeof(*catalog) + atomic_load(&catalog->bytes) +
+                    counts->documents * sizeof(struct entry *) +
+                    counts->embeddings * (sizeof(struct held) + 2 * sizeof(void *) +
+                                          2 * sizeof(int64_t) + sizeof(uint16_t));
 }
 
 bool catalog_is_one_to_one(const struct catalog *catalog)
@@ -49,11 +50,15 @@ static bool path_passes(const struct entry *document, const struct catalog_filte
            strncmp(document->path, filter->path_prefix, strlen(filter->path_prefix)) == 0;
 }
 
+static bool document_passes(const struct entry *document, const struct catalog_filter *filter)
+{
+    return repository_passes(document->repository, filter) && path_passes(document, filter);
+}
+
 static bool passes(const struct catalog_filter *filter, tk_id id)
 {
     const struct entry *document = id_map_lock(filter->catalog->embeddings, (int64_t)id);
-    const bool pass = document != NULL && repository_passes(document->repository, filter) &&
-                      path_passes(document, filter);
+    const bool pass = document != NULL && document_passes(document, filter);
     id_map_unlock(filter->catalog->embeddings, (int64_t)id);
     return pass;
 }
@@ -66,57 +71,89 @@ static uint64_t passing(const tk_id *ids, size_t count, void *arg)
     return accepted;
 }
 
-static int add_to_set(const struct entry *document, struct catalog_filter *filter)
+static int add_document(const struct entry *document, tk_idset *set)
 {
     for (uint32_t i = 0; i < document->count; i++) {
-        if (tk_idset_add(filter->within, (tk_id)document->embeddings[i].embedding) != TK_OK)
+        if (tk_idset_add(set, (tk_id)document->embeddings[i].embedding) != TK_OK) return -1;
+    }
+    return 0;
+}
+
+/* The repositories that pass, one after another; NULL at the end. *bucket starts as 0. `lock` is
+ * held. */
+static struct repository *next_passing(const struct catalog_filter *filter,
+                                       struct repository *repository, size_t *bucket)
+{
+    const struct catalog *catalog = filter->catalog;
+    if (filter->source != NULL && filter->repository != NULL)
+        return (*bucket)++ == 0
+                   ? catalog_find_repository(catalog, filter->source, filter->repository)
+                   : NULL;
+    if (repository != NULL) repository = repository->next;
+    for (;;) {
+        while (repository == NULL && *bucket < REPOSITORY_BUCKETS)
+            repository = catalog->repositories[(*bucket)++];
+        if (repository == NULL || repository_passes(repository, filter)) return repository;
+        repository = repository->next;
+    }
+}
+
+/* Embeddings in the repositories that pass. `lock` is held. */
+static size_t count_passing(const struct catalog_filter *filter)
+{
+    size_t count = 0, bucket = 0;
+    struct repository *repository = NULL;
+    while ((repository = next_passing(filter, repository, &bucket)) != NULL)
+        count += repository->embeddings;
+    return count;
+}
+
+/* ---- Sets; `lock` is held ---- */
+
+static int narrow_to_documents(struct catalog_filter *filter, char *const *documents, size_t count)
+{
+    filter->made = tk_idset_create();
+    if (filter->made == NULL) return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *document = catalog_find(filter->catalog, documents[i]);
+        if (document != NULL && document_passes(document, filter) &&
+            add_document(document, filter->made) != 0)
             return -1;
     }
     return 0;
 }
 
-static int add_repository_to_set(const struct repository *repository, struct catalog_filter *filter)
+static int narrow_to_paths(struct catalog_filter *filter)
 {
-    for (const struct entry *document = repository->first; document != NULL;
-         document = document->after) {
-        if (path_passes(document, filter) && add_to_set(document, filter) != 0) return -1;
+    struct repository *repository = NULL;
+    size_t bucket = 0;
+    filter->made = tk_idset_create();
+    if (filter->made == NULL) return -1;
+    while ((repository = next_passing(filter, repository, &bucket)) != NULL) {
+        for (const struct entry *document = repository->first; document != NULL;
+             document = document->after)
+            if (path_passes(document, filter) && add_document(document, filter->made) != 0)
+                return -1;
     }
     return 0;
 }
 
-/* Embeddings in the repositories that pass. `lock` is held. */
-static size_t count_passing(const struct catalog *catalog, const struct catalog_filter *filter)
+/* That of the only repository, or all of them together. */
+static int narrow_to_repositories(struct catalog_filter *filter)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < REPOSITORY_BUCKETS; i++) {
-        for (const struct repository *repository = catalog->repositories[i]; repository != NULL;
-             repository = repository->next) {
-            if (repository_passes(repository, filter)) count += repository->embeddings;
-        }
-    }
-    return count;
-}
-
-static int fill_set(const struct catalog *catalog, char *const *documents, size_t document_count,
-                    struct catalog_filter *filter)
-{
-    if (documents != NULL) {
-        for (size_t i = 0; i < document_count; i++) {
-            const struct entry *document = catalog_find(catalog, documents[i]);
-            if (document != NULL && repository_passes(document->repository, filter) &&
-                path_passes(document, filter) && add_to_set(document, filter) != 0)
-                return -1;
-        }
+    size_t bucket = 0;
+    struct repository *repository = next_passing(filter, NULL, &bucket);
+    struct repository *other =
+        repository != NULL ? next_passing(filter, repository, &bucket) : NULL;
+    if (repository != NULL && other == NULL) {
+        filter->kept = shared_set_keep(repository->ids);
         return 0;
     }
-    for (size_t i = 0; i < REPOSITORY_BUCKETS; i++) {
-        for (const struct repository *repository = catalog->repositories[i]; repository != NULL;
-             repository = repository->next) {
-            if (repository_passes(repository, filter) &&
-                add_repository_to_set(repository, filter) != 0)
-                return -1;
-        }
-    }
+    filter->made =
+        repository != NULL ? tk_idset_copy(shared_set_ids(repository->ids)) : tk_idset_create();
+    if (filter->made == NULL) return -1;
+    for (; other != NULL; other = next_passing(filter, other, &bucket))
+        if (tk_idset_add_set(filter->made, shared_set_ids(other->ids)) != TK_OK) return -1;
     return 0;
 }
 
@@ -131,26 +168,31 @@ int catalog_narrow(const struct catalog *catalog, const char *source, const char
     if (source == NULL && repository == NULL && path_prefix == NULL && documents == NULL) return 0;
 
     pthread_rwlock_rdlock(lock);
-    const size_t all = atomic_load(&catalog->embedding_count);
-    const size_t most = documents != NULL ? 0 : count_passing(catalog, filter);
-    if (documents == NULL && most > SMALL_SET && most > all / NARROW) {
-        filter->ask = true;
+    if (documents != NULL) {
+        rc = narrow_to_documents(filter, documents, document_count);
+    } else if (path_prefix == NULL) {
+        rc = narrow_to_repositories(filter);
     } else {
-        filter->within = tk_idset_create();
-        if (filter->within == NULL || fill_set(catalog, documents, document_count, filter) != 0) {
-            catalog_filter_free(filter);
-            rc = catalog_no_memory(err);
-        } else {
-            filter->nothing = tk_idset_count(filter->within) == 0;
-        }
+        const size_t most = count_passing(filter);
+        filter->ask = most > SMALL_SET && most > atomic_load(&catalog->embedding_count) / NARROW;
+        if (!filter->ask) rc = narrow_to_paths(filter);
     }
     pthread_rwlock_unlock(lock);
-    return rc;
+    if (rc != 0) {
+        catalog_filter_free(filter);
+        return catalog_no_memory(err);
+    }
+    filter->within = filter->kept != NULL ? shared_set_ids(filter->kept) : filter->made;
+    filter->nothing = filter->within != NULL && tk_idset_count(filter->within) == 0;
+    return 0;
 }
 
 void catalog_filter_free(struct catalog_filter *filter)
 {
-    if (filter->within != NULL) tk_idset_free(filter->within);
+    shared_set_release(filter->kept);
+    tk_idset_free(filter->made);
+    filter->kept = NULL;
+    filter->made = NULL;
     filter->within = NULL;
 }
 
@@ -185,8 +227,9 @@ static int name_hit(const struct entry *document, const tk_hit *hit, struct cata
     return named->path != NULL ? 0 : -1;
 }
 
-int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count, size_t limit,
-                 bool all, struct catalog_hit *best, size_t *found, struct error *err)
+int catalog_best(const struct catalog *catalog, const struct catalog_filter *filter,
+                 const tk_hit *hits, size_t count, size_t limit, bool all, struct catalog_hit *best,
+                 size_t *found, struct error *err)
 {
     size_t size = 16;
     while (size < 2 * limit) size *= 2;
@@ -195,7 +238,8 @@ int catalog_best(const struct catalog *catalog, const tk_hit *hits, size_t count
     *found = 0;
     for (size_t i = 0; i < count && *found < limit && rc == 0; i++) {
         const struct entry *document = id_map_lock(catalog->embeddings, (int64_t)hits[i].id);
-        if (document != NULL && (all || take(taken, size, document->serial))) {
+        const bool pass = document != NULL && (filter == NULL || document_passes(document, filter));
+        if (pass && (all || take(taken, size, document->serial))) {
             rc = name_hit(document, &hits[i], &best[*found]);
             *found += rc == 0;
         }

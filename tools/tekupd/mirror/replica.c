@@ -188,8 +188,8 @@ static int search(struct replica *replica, const struct replica_query *query,
             break;
         }
         catalog_hits_free(*hits, *found);
-        rc = catalog_best(replica->catalog, raw, count, query->limit, query->chunks, *hits, found,
-                          err);
+        rc = catalog_best(replica->catalog, query->filter, raw, count, query->limit, query->chunks,
+                          *hits, found, err);
         if (rc != 0 || *found == query->limit || count < search.k || search.k == MOST_HITS) break;
         search.k = search.k * FURTHER < MOST_HITS ? search.k * FURTHER : MOST_HITS;
         rc = -1;
