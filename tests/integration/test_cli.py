@@ -16,6 +16,7 @@ import pytest
 
 from corpus import document, write_tree
 from daemon import PATIENCE, TEKUP, Daemon, wait_for
+from fakes.openai import OpenAI
 
 COMMANDS = [
     ["search"], ["sync"], ["events"], ["status"], ["console"], ["doctor"], ["bench"],
@@ -361,6 +362,14 @@ def test_doctor_finds_a_source_that_cannot_be_read(make_daemon, tmp_path):
     root.rmdir()
     result = daemon.tekup("doctor")
     assert result.returncode == 1 and b"unreadable" in result.stdout + result.stderr, result
+
+
+def test_doctor_finds_an_embedding_server_that_does_not_answer(make_daemon):
+    with OpenAI() as openai:
+        daemon = make_daemon(config=openai.config(), environment={"OPENAI_API_KEY": openai.key}).start()
+        assert "text-embedding-3-small answers" in said(daemon.tekup("doctor"))
+    result = daemon.tekup("doctor")
+    assert result.returncode == 1 and b"fail  embedding" in result.stdout and b"base_url and the key" in result.stdout, result
 
 
 # ---- A daemon that is not there, or not well ----

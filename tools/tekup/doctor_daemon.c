@@ -20,8 +20,9 @@ static void check_version(struct checks *checks, const json_t *status)
                   "tekupd is %s and tekup is %s", version, TEKUP_VERSION);
 }
 
-/* GET /readyz: 503 with a reason while the index loads or the database is away. */
-static void check_ready(struct checks *checks, struct client *client)
+/* GET /readyz: 503 with a reason while the index loads or the database is away. Returns whether it
+ * is ready. */
+static bool check_ready(struct checks *checks, struct client *client)
 {
     struct response response = {0};
     struct error err = {0};
@@ -39,6 +40,7 @@ static void check_ready(struct checks *checks, struct client *client)
     else
         check_add(checks, CHECK_FAIL, "ready", "see the daemon's log", "%s", err.message);
     response_free(&response);
+    return called == 0;
 }
 
 static void check_database(struct checks *checks, const json_t *database)
@@ -142,12 +144,39 @@ static void check_kernel(struct checks *checks, const json_t *status)
                   "the portable kernels are in use: it has neither AVX2 nor NEON");
 }
 
-static void check_embedding(struct checks *checks, const json_t *status)
+/* A search shows whether the server of the embeddings answers, and takes the key: one short text.
+ */
+static int try_search(struct client *client, struct error *err)
 {
+    struct response response = {0};
+    json_t *body = json_pack("{s:s, s:s, s:i, s:[]}", "query", "a day off", "mode", "vector",
+                             "limit", 1, "include");
+    const int result = body != NULL
+                           ? client_call(client, "POST", "/v1/search", body, &response, err)
+                           : error_set(err, ERR_INTERNAL, NULL, "out of memory");
+    json_decref(body);
+    response_free(&response);
+    return result;
+}
+
+static void check_embedding(struct checks *checks, struct client *client, const json_t *status,
+                            bool ready)
+{
+    struct error err = {0};
     const json_t *embedding = json_object_get(status, "embedding");
-    const bool hash = strcmp(field_text(embedding, "provider"), "hash") == 0;
-    check_add(checks, CHECK_OK, "embedding", "", "%s%s", field_text(embedding, "model"),
-              hash ? ": finds shared words, not shared meaning" : "");
+    const char *model = field_text(embedding, "model");
+    if (strcmp(field_text(embedding, "provider"), "hash") == 0)
+        check_add(checks, CHECK_OK, "embedding", "", "%s: finds shared words, not shared meaning",
+                  model);
+    else if (!ready)
+        check_add(checks, CHECK_OK, "embedding", "", "%s, not tried before it is ready", model);
+    else if (try_search(client, &err) == 0)
+        check_add(checks, CHECK_OK, "embedding", "", "%s answers", model);
+    else
+        check_add(checks, CHECK_FAIL, "embedding",
+                  "look at that server, and at [embedding] in tekupd.conf: base_url and the key. "
+                  "Until then texts are found by words alone, and nothing new is taken in",
+                  "%s: %s", model, err.message);
 }
 
 /* Every registered repository is read by the daemon, with the daemon's permissions. */
@@ -218,11 +247,11 @@ static void check_syncs(struct checks *checks, struct client *client)
 void doctor_check_daemon(struct checks *checks, struct client *client, const json_t *status)
 {
     check_version(checks, status);
-    check_ready(checks, client);
+    const bool ready = check_ready(checks, client);
     check_database(checks, json_object_get(status, "database"));
     check_index(checks, status);
     check_kernel(checks, status);
-    check_embedding(checks, status);
+    check_embedding(checks, client, status, ready);
     check_sources(checks, client);
     check_syncs(checks, client);
 }
