@@ -110,15 +110,20 @@ static const struct http_route routes[] = {
     {"GET", "/api/failing", 0, failing, NULL},
     {"POST", "/api/echo", HTTP_JSON, echo, "old"},
     {"GET", "/open", HTTP_OPEN, echo, "open"},
+    /* Only where a test wants it, since it raises the limit of all. */
+    {"POST", "/hook", HTTP_JSON | HTTP_OPEN | HTTP_LARGE, echo, "hook"},
 };
+enum { ALL_ROUTES = sizeof(routes) / sizeof(*routes) };
 
-static const char *admit(struct http_request *request, int *status)
+static const char *admit(void *context, const struct http_caller *caller, int *status)
 {
+    (void)context;
     *status = 401;
-    return http_header(request, "X-Friend") != NULL ? NULL : "a friend is asked for";
+    const bool known = caller->api_key != NULL && strcmp(caller->api_key, "friend") == 0;
+    return known ? NULL : "a friend is asked for";
 }
 
-static void begin(void)
+static void begin_with(size_t route_count)
 {
     struct error err = {0};
     signal(SIGPIPE, SIG_IGN);
@@ -132,10 +137,20 @@ static void begin(void)
                                          .max_body = MAX_BODY,
                                          .idle_timeout = 60,
                                          .routes = routes,
-                                         .route_count = sizeof(routes) / sizeof(*routes),
+                                         .route_count = route_count,
                                          .admit = admit};
     server = http_server_create(&options, &err);
     cr_assert_not_null(server, "%s", err.message);
+}
+
+static void begin(void)
+{
+    begin_with(ALL_ROUTES - 1);
+}
+
+static void begin_with_all(void)
+{
+    begin_with(ALL_ROUTES);
 }
 
 static void end(void)
@@ -599,7 +614,7 @@ static int dial_port(int port)
 }
 
 static const char stranger[] = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char friend_says[] = "GET /echo HTTP/1.1\r\nHost: x\r\nX-Friend: 1\r\n\r\n";
+static const char friend_says[] = "GET /echo HTTP/1.1\r\nHost: x\r\nX-API-Key: friend\r\n\r\n";
 
 static void wait_until_closed(int port)
 {
@@ -625,6 +640,148 @@ Test(http, asks_who_comes_in_by_a_door)
     expect(fd, 200, "[get|");
     close(fd);
     expect_once(stranger, 200, "[get|"); /* not by a door */
+}
+
+/* Says a head for a body of so many bytes, which is told in the way that is given. */
+static int begin_body(int port, const char *path, const char *headers, const char *length)
+{
+    char head[512];
+    const int fd = dial_port(port);
+    snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: x\r\n%s%s\r\n\r\n", path, headers,
+             length);
+    say(fd, head);
+    return fd;
+}
+
+static void say_zeds(int fd, size_t count)
+{
+    char *body = malloc(count);
+    cr_assert_not_null(body);
+    memset(body, 'z', count);
+    say_bytes(fd, body, count);
+    free(body);
+}
+
+Test(http, reads_a_large_body_of_nobody_who_may_not_come_in)
+{
+    enum { LARGE = 90000, SMALL = 1000 }; /* both less than MAX_BODY */
+    static const char friends[] = "x-api-key:  friend \r\n", length[] = "Content-Length: 90000";
+    static const char chunked[] = "Transfer-Encoding: chunked\r\n\r\n15f90";
+    const int port = open_port(0);
+
+    int fd = begin_body(port, "/echo", "", length);
+    say_zeds(fd, LARGE);
+    expect(fd, 401, "a friend is asked for");
+    cr_expect(closed(fd));
+    close(fd);
+    fd = begin_body(port, "/echo", "X-API-Key: enemy\r\nX-API-Key: friend\r\n", length);
+    say_zeds(fd, LARGE);
+    expect(fd, 401, "WWW-Authenticate: Bearer");
+    close(fd);
+    fd = begin_body(port, "/api/echo", "", chunked); /* told before it is sent */
+    expect(fd, 401, "{\"success\":false,\"error\":\"a friend is asked for\"}");
+    close(fd);
+    fd = begin_body(port, "/echo", "", "Content-Length: 1000");
+    say_zeds(fd, SMALL); /* which does not cost the connection */
+    expect(fd, 401, "a friend is asked for");
+
+    /* Every request is asked, on a connection that is kept and in pieces. */
+    static const char head[] = "POST /echo HTTP/1.1\r\nHost: x\r\nX-API-Key: friend\r\n"
+                               "Content-Length: 90000\r\n\r\n";
+    for (size_t piece = 1; piece < sizeof(head); piece *= 2) {
+        for (size_t at = 0; at < sizeof(head) - 1; at += piece) {
+            const size_t left = sizeof(head) - 1 - at;
+            say_bytes(fd, head + at, left < piece ? left : piece);
+            usleep(1000);
+        }
+        say_zeds(fd, LARGE);
+        expect(fd, 200, "zzz]");
+    }
+    say(fd, friend_says);
+    expect(fd, 200, "[get|");
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n");
+    say_zeds(fd, LARGE);
+    expect(fd, 401, "a friend is asked for");
+    close(fd);
+
+    /* Ends of lines as evhttp takes them, and what comes behind another request. */
+    fd = dial_port(port);
+    say(fd, "POST /echo HTTP/1.1\nHost: x\nX-API-Key: friend\nContent-Length: 90000\n\n");
+    say_zeds(fd, LARGE);
+    expect(fd, 200, "zzz]");
+    say(fd, "GET /echo HTTP/1.1\r\nHost: x\r\nX-API-Key: friend\r\n\r\n"
+            "POST /echo HTTP/1.1\r\nHost: x\r\nX-API-Key: friend\r\nConnection: close\r\n"
+            "Content-Length: 90000\r\n\r\n");
+    say_zeds(fd, LARGE);
+    char *answers = malloc(ANSWER_SIZE);
+    size_t got = 0;
+    ssize_t more;
+    while ((more = read(fd, answers + got, ANSWER_SIZE - 1 - got)) > 0) got += (size_t)more;
+    answers[got] = '\0';
+    cr_expect_not_null(strstr(answers, "[get|"));
+    cr_expect_not_null(strstr(answers, "zzz]"));
+    free(answers);
+    close(fd);
+    fd = begin_body(port, "/echo", friends, chunked);
+    say_zeds(fd, LARGE - 2); /* the chunk began with an end of a line */
+    say(fd, "\r\n0\r\n\r\n");
+    expect(fd, 200, "zzz]");
+    close(fd);
+
+    /* A head that is too large, and one that ends in the middle. */
+    fd = dial_port(port);
+    say(fd, "GET /echo HTTP/1.1\r\nX: ");
+    say_zeds(fd, 100000);
+    expect(fd, 400, "larger than 64 KiB");
+    close(fd);
+    fd = dial_port(port);
+    say(fd, "GET /echo HTTP/1.1\r\nHost:");
+    close(fd);
+}
+
+Test(http, lets_few_strangers_send_much_to_a_call_that_is_open, .init = begin_with_all)
+{
+    enum { LARGE = 90000, MANY = 64, MOST = 2 * 4 }; /* in each of two loops */
+    static const char length[] = "Content-Length: 90000";
+    const int port = open_port(0);
+    int fds[MANY], refused = 0, held = 0;
+    char byte;
+    for (int i = 0; i < MANY; i++)
+        fds[i] = begin_body(port, "/hook", "", "Transfer-Encoding: chunked\r\n\r\n15f90");
+    for (int tries = 0; tries < 10000 && refused < MANY - MOST; tries++) {
+        usleep(1000);
+        refused = 0;
+        for (int i = 0; i < MANY; i++)
+            refused += recv(fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+    }
+    cr_expect_geq(refused, MANY - MOST);
+    int fd = begin_body(port, "/hook", "", "Content-Length: 1000");
+    say_zeds(fd, 1000); /* small ones are not held up */
+    expect(fd, 200, "[hook|");
+    close(fd);
+    for (int i = 0; i < MANY; i++) {
+        if (recv(fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+            expect(fds[i], 503, "strangers");
+        } else {
+            held++;
+            say_zeds(fds[i], LARGE - 2);
+            say(fds[i], "\r\n0\r\n\r\n");
+            expect(fds[i], 200, "[hook|");
+        }
+        close(fds[i]);
+    }
+    cr_expect_geq(held, 4);
+
+    /* Whoever was answered, and whoever has gone away, is none any more. */
+    for (int i = 0; i < 40; i++) {
+        fd = begin_body(port, "/hook", "", length);
+        if (i % 2 == 0) {
+            say_zeds(fd, LARGE);
+            expect(fd, 200, "[hook|");
+        }
+        close(fd);
+        usleep(20000);
+    }
 }
 
 Test(http, closes_a_door_and_keeps_who_is_in)

@@ -2,13 +2,15 @@
 
 import http.client
 import json
+import pathlib
+import re
 import socket
 import threading
 import time
 
 import pytest
 
-from daemon import Daemon, wait_for
+from daemon import Daemon, sanitizer, wait_for
 from client import Response
 
 KEY = "correct horse battery staple"
@@ -117,6 +119,40 @@ def test_a_connection_is_kept_and_each_request_is_asked(daemon):
         answer.read()
         assert answer.status == status
     connection.close()
+
+
+def resident(daemon):
+    status = pathlib.Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+
+
+def test_what_strangers_send_is_not_kept(daemon):
+    """The key is looked at before the body."""
+    size = 15 << 20
+    before = resident(daemon)
+    connections = [socket.create_connection(("127.0.0.1", daemon.port), 60) for _ in range(10)]
+    for connection in connections:
+        connection.sendall(f"PUT /v1/documents HTTP/1.1\r\nHost: localhost\r\nX-API-Key: wrong\r\n"
+                           f"Content-Length: {size}\r\n\r\n".encode())
+        connection.sendall(b"x" * (size - 1))
+    if not sanitizer():  # which keeps what was freed
+        assert resident(daemon) - before < 3 * size
+    for connection in connections:
+        connection.sendall(b"x")
+        assert connection.recv(100).startswith(b"HTTP/1.1 401")
+        connection.close()
+    text = "a kingfisher by the lake\n" * 100_000
+    body = json.dumps({"source": "test", "repository": "r", "path": "large.md", "content": text})
+    answer = call(daemon.port, "PUT", "/v1/documents", X_API_Key=KEY, Content_Type="application/json", body=body)
+    assert answer.status == 201
+    answer = call(daemon.port, "PUT", "/v1/documents", Content_Type="application/json", body=body)
+    assert answer.status == 401 and answer.error["code"] == "unauthorized"
+
+
+def test_a_delivery_that_is_large(daemon):
+    """It says by its signature who sent it, which cannot be known before all of it is there."""
+    answer = call(daemon.port, "POST", "/webhook/github", Content_Type="application/json", body="x" * (20 << 20))
+    assert answer.status == 503 and "secret" in answer.error["message"]
 
 
 # ---- What may be configured ----

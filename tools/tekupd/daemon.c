@@ -168,10 +168,10 @@ static int open_guard(struct daemon *daemon, struct error *err)
     return daemon->guard != NULL ? 0 : -1;
 }
 
-static const char *admit(struct http_request *request, int *status)
+static const char *admit(void *context, const struct http_caller *caller, int *status)
 {
-    const struct daemon *daemon = http_context(request);
-    return guard_admit(daemon->guard, request, status);
+    const struct daemon *daemon = context;
+    return guard_admit(daemon->guard, caller, status);
 }
 
 static int open_http(struct daemon *daemon, struct error *err)

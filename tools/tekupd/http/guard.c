@@ -75,12 +75,11 @@ static bool session_uses(struct guard *guard, const char *key)
     return session != NULL;
 }
 
-static const char *given_key(const struct http_request *request)
+static const char *given_key(const struct http_caller *caller)
 {
     static const char scheme[] = "Bearer ";
-    const char *key = http_header(request, "X-API-Key");
-    if (key != NULL) return key;
-    const char *authorization = http_header(request, "Authorization");
+    const char *authorization = caller->authorization;
+    if (caller->api_key != NULL) return caller->api_key;
     if (authorization == NULL || strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
         return NULL;
     return authorization + sizeof(scheme) - 1 + strspn(authorization + sizeof(scheme) - 1, " ");
@@ -103,13 +102,12 @@ static bool host_is_ours(const struct guard *guard, const char *host)
            (host[length] == '\0' || host[length] == ':');
 }
 
-const char *guard_admit(struct guard *guard, const struct http_request *request, int *status)
+const char *guard_admit(struct guard *guard, const struct http_caller *caller, int *status)
 {
-    const char *host = http_header(request, "Host");
-    const char *origin = http_header(request, "Origin");
-    const char *key = given_key(request);
+    const char *host = caller->host;
+    const char *key = given_key(caller);
     *status = 403;
-    if (origin != NULL && !origin_is_ours(origin, host))
+    if (caller->origin != NULL && !origin_is_ours(caller->origin, host))
         return "a page of another origin may not call tekupd";
     const bool known = key != NULL && ((guard->key != NULL && is_key(key, guard->key)) ||
                                        session_uses(guard, key));

@@ -37,7 +37,7 @@ void guard_stop(struct guard *guard);
 void guard_free(struct guard *guard);
 
 /* For http_options: NULL where the request may come in. */
-const char *guard_admit(struct guard *guard, const struct http_request *request, int *status);
+const char *guard_admit(struct guard *guard, const struct http_caller *caller, int *status);
 
 /* Whether a key is asked for at the port of http.listen. */
 bool guard_asks(const struct guard *guard);

@@ -33,7 +33,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { MAX_HEAD = 64 << 10, ACCEPT_PAUSE_MS = 100, KINDS = HTTP_JSON | HTTP_OCTETS | HTTP_FORM };
+enum { ACCEPT_PAUSE_MS = 100 };
 
 static const struct {
     enum evhttp_cmd_type type;
@@ -139,9 +139,14 @@ void http_answer_written(struct evhttp_request *ev, void *arg)
 {
     struct http_request *request = arg;
     struct evhttp_connection *connection = evhttp_request_get_connection(ev);
+    struct loop *loop = request->loop;
+    const bool by_door = request->by_door;
     if (connection != NULL) evhttp_connection_set_closecb(connection, NULL, NULL);
     http_request_done(request);
-    if (connection != NULL) http_line_await(evhttp_connection_get_bufferevent(connection));
+    if (connection == NULL) return;
+    struct bufferevent *buffer = evhttp_connection_get_bufferevent(connection);
+    http_line_await(buffer);
+    if (by_door) http_head_await(loop, buffer);
 }
 
 /* The connection goes down with this request on it. An answer that was being sent is lost; one that
@@ -193,7 +198,7 @@ static void add_headers(const struct http_request *request, size_t length)
     if (request->next_page[0] != '\0') evhttp_add_header(headers, "Tekup-Next", request->next_page);
     if (request->allow[0] != '\0') evhttp_add_header(headers, "Allow", request->allow);
     if (request->status == 401 && request->by_door)
-        evhttp_add_header(headers, "WWW-Authenticate", "Bearer realm=\"tekupdb\"");
+        evhttp_add_header(headers, "WWW-Authenticate", HTTP_CHALLENGE);
     if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
     if (atomic_load(&request->loop->server->stopping))
         evhttp_add_header(headers, "Connection", "close");
@@ -330,6 +335,20 @@ static const struct http_route *find_route(const struct http_server *server,
     return NULL;
 }
 
+const struct http_route *http_find_open(const struct http_server *server, const char *method,
+                                        const char *path)
+{
+    const struct http_options *options = &server->options;
+    for (size_t i = 0; i < options->route_count; i++) {
+        const struct http_route *route = &options->routes[i];
+        if ((route->bodies & HTTP_OPEN) != 0 && strcmp(route->path, path) == 0 &&
+            (strcmp(method, route->method) == 0 ||
+             (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0)))
+            return route;
+    }
+    return NULL;
+}
+
 /* The kind of body that the headers name; 0 for one that is not known. */
 static int body_kind(struct evhttp_request *ev)
 {
@@ -349,8 +368,8 @@ static int body_kind(struct evhttp_request *ev)
     return 0;
 }
 
-/* The most that is read of a body. evhttp knows of it before it knows the route. */
-static long read_limit(struct http_server *server)
+/* evhttp knows of it before it knows the route. */
+long http_read_limit(struct http_server *server)
 {
     const struct http_options *options = &server->options;
     const long max_body = atomic_load(&server->max_body);
@@ -360,18 +379,32 @@ static long read_limit(struct http_server *server)
     return large && max_body < HTTP_LARGE_BODY ? HTTP_LARGE_BODY : max_body;
 }
 
+long http_body_limit(struct http_server *server, const struct http_route *route)
+{
+    return route != NULL && (route->bodies & HTTP_LARGE) != 0 ? HTTP_LARGE_BODY
+                                                              : atomic_load(&server->max_body);
+}
+
+static const char *refuse_to_admit(const struct http_request *request, int *status)
+{
+    const struct http_options *options = &request->loop->server->options;
+    const struct http_caller caller = {.host = http_header(request, "Host"),
+                                       .origin = http_header(request, "Origin"),
+                                       .api_key = http_header(request, "X-API-Key"),
+                                       .authorization = http_header(request, "Authorization")};
+    return options->admit(options->context, &caller, status);
+}
+
 static void dispatch(struct http_request *request)
 {
     struct http_server *server = request->loop->server;
     char allow[sizeof(request->allow)];
     const struct http_route *route = find_route(server, request, allow, sizeof(allow));
-    const long max_body = route != NULL && (route->bodies & HTTP_LARGE) != 0
-                              ? HTTP_LARGE_BODY
-                              : atomic_load(&server->max_body);
+    const long max_body = http_body_limit(server, route);
     char message[256];
     int status = 0;
     const bool asks = request->by_door && (route == NULL || (route->bodies & HTTP_OPEN) == 0);
-    const char *refusal = asks ? server->options.admit(request, &status) : NULL;
+    const char *refusal = asks ? refuse_to_admit(request, &status) : NULL;
     if (refusal != NULL) {
         http_respond_refusal(request, status, NULL, refusal);
     } else if (route == NULL && allow[0] == '\0') {
@@ -383,7 +416,7 @@ static void dispatch(struct http_request *request)
     } else if (request->body_length > (size_t)max_body) {
         snprintf(message, sizeof(message), "the body is larger than %ld bytes", max_body);
         http_respond_refusal(request, 413, NULL, message);
-    } else if ((route->bodies & KINDS) != 0 && (request->body_kind & route->bodies) == 0) {
+    } else if ((route->bodies & HTTP_KINDS) != 0 && (request->body_kind & route->bodies) == 0) {
         snprintf(message, sizeof(message), "send Content-Type: application/json%s%s",
                  (route->bodies & HTTP_OCTETS) != 0 ? " or application/octet-stream" : "",
                  (route->bodies & HTTP_FORM) != 0 ? " or application/x-www-form-urlencoded" : "");
@@ -404,6 +437,7 @@ static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_d
     struct evhttp_connection *connection = evhttp_request_get_connection(ev);
     struct http_request *request = calloc(1, sizeof(*request));
     const char *path = evhttp_uri_get_path(uri);
+    if (by_door) http_head_taken(loop, evhttp_connection_get_bufferevent(connection));
     if (request != NULL) request->path = strdup(path != NULL ? path : "");
     if (request == NULL || request->path == NULL) {
         free(request);
@@ -448,14 +482,33 @@ static void on_request_by_door(struct evhttp_request *ev, void *loop)
 
 static _Thread_local struct loop *this_loop; /* where this thread is one's */
 
+struct loop *http_this_loop(void)
+{
+    return this_loop;
+}
+
 /* What evhttp writes by itself goes past here. */
-static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+static void look_at_output(struct evbuffer *output, const struct evbuffer_cb_info *info,
+                           struct bufferevent *connection, bool by_door)
 {
     struct loop *loop = this_loop;
     if (info->n_added == 0 || loop == NULL || loop->answering) return;
     loop->answering = true; /* what replaces it comes past here too */
-    http_replace_page(output, http_line_is_old(arg), atomic_load(&loop->server->max_body));
+    struct http_too_large too_large = {.max_body = atomic_load(&loop->server->max_body)};
+    if (by_door) too_large.message = http_line_refusal(connection, &too_large.status);
+    http_replace_page(output, http_line_is_old(connection), &too_large);
     loop->answering = false;
+}
+
+static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+    look_at_output(output, info, arg, false);
+}
+
+static void on_output_by_door(struct evbuffer *output, const struct evbuffer_cb_info *info,
+                              void *arg)
+{
+    look_at_output(output, info, arg, true);
 }
 
 static struct bufferevent *make_connection(struct event_base *base, void *arg)
@@ -465,6 +518,16 @@ static struct bufferevent *make_connection(struct event_base *base, void *arg)
     if (connection == NULL) return NULL;
     evbuffer_add_cb(bufferevent_get_output(connection), on_output, connection);
     http_line_await(connection);
+    return connection;
+}
+
+static struct bufferevent *make_connection_by_door(struct event_base *base, void *loop)
+{
+    struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
+    if (connection == NULL) return NULL;
+    evbuffer_add_cb(bufferevent_get_output(connection), on_output_by_door, connection);
+    http_line_await(connection);
+    http_head_await(loop, connection);
     return connection;
 }
 
@@ -504,8 +567,7 @@ static void woken(evutil_socket_t fd, short what, void *arg)
         send_answer(request);
     }
     http_streams_work(loop);
-    evhttp_set_max_body_size(loop->http, read_limit(loop->server));
-    evhttp_set_max_body_size(loop->guarded, read_limit(loop->server));
+    evhttp_set_max_body_size(loop->http, http_read_limit(loop->server));
     http_doors_work(loop);
     if (atomic_load(&loop->server->stopping)) {
         evconnlistener_disable(loop->listener);
@@ -525,16 +587,17 @@ static void *run_loop(void *arg)
 }
 
 static struct evhttp *make_http(struct loop *loop,
+                                struct bufferevent *(*make)(struct event_base *, void *),
                                 void (*callback)(struct evhttp_request *, void *))
 {
     const struct timeval idle = {.tv_sec = loop->server->options.idle_timeout};
     struct evhttp *http = evhttp_new(loop->base);
     if (http == NULL) return NULL;
-    evhttp_set_bevcb(http, make_connection, loop);
+    evhttp_set_bevcb(http, make, loop);
     evhttp_set_gencb(http, callback, loop);
     evhttp_set_allowed_methods(http, 0xffff);
-    evhttp_set_max_headers_size(http, MAX_HEAD);
-    evhttp_set_max_body_size(http, read_limit(loop->server));
+    evhttp_set_max_headers_size(http, HTTP_MAX_HEAD);
+    evhttp_set_max_body_size(http, http_read_limit(loop->server));
     evhttp_set_timeout_tv(http, &idle);
     /* A body that is too large is read to its end, and dropped, before the answer: most clients
      * look for an answer only after they have sent everything. */
@@ -548,8 +611,8 @@ static int loop_open(struct loop *loop, struct http_server *server)
     pthread_mutex_init(&loop->lock, NULL);
     loop->base = event_base_new();
     if (loop->base == NULL) return -1;
-    loop->http = make_http(loop, on_request);
-    loop->guarded = make_http(loop, on_request_by_door);
+    loop->http = make_http(loop, make_connection, on_request);
+    loop->guarded = make_http(loop, make_connection_by_door, on_request_by_door);
     loop->wake = event_new(loop->base, -1, EV_PERSIST, woken, loop);
     if (loop->http == NULL || loop->guarded == NULL || loop->wake == NULL) return -1;
     struct evconnlistener *listener =

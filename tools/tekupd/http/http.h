@@ -40,6 +40,11 @@ struct http_tally {
     _Atomic uint64_t answers[HTTP_STATUSES];
 };
 
+/* Who calls, as a request's head says; NULL where it does not. */
+struct http_caller {
+    const char *host, *origin, *api_key, *authorization;
+};
+
 struct http_options {
     int fd;      /* listening, non-blocking; stays the caller's */
     int threads; /* event loops */
@@ -48,9 +53,10 @@ struct http_options {
     const struct http_route *routes;
     size_t route_count;
     void *context; /* for the handlers */
-    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN. Returns NULL
-     * to let it in; else why not, a static string, with 401 or 403 in *status. */
-    const char *(*admit)(struct http_request *request, int *status);
+    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN: before its
+     * body is read, of which there is little where it may not come in, and when it is there.
+     * Returns NULL to let it in; else why not, a static string, with 401 or 403 in *status. */
+    const char *(*admit)(void *context, const struct http_caller *caller, int *status);
     struct http_tally *tally; /* NULL: nobody wants to know */
 };
 

@@ -134,22 +134,29 @@ static void describe(int said, long max_body, char *message, size_t size)
     }
 }
 
-static void put_refusal(struct evbuffer *output, bool old, int said, long max_body)
+static void put_refusal(struct evbuffer *output, bool old, int said,
+                        const struct http_too_large *too_large)
 {
-    const int status = said == 413 || said == 500 ? said : 400;
+    const bool otherwise = said == 413 && too_large->status != 0;
+    const int status = otherwise ? too_large->status : said == 413 || said == 500 ? said : 400;
     struct buffer body = {0};
     char message[128];
-    describe(said, max_body, message, sizeof(message));
+    if (otherwise)
+        snprintf(message, sizeof(message), "%s", too_large->message);
+    else
+        describe(said, too_large->max_body, message, sizeof(message));
     http_write_refusal(&body, old, status, NULL, message);
     evbuffer_add_printf(output, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n", status,
                         http_reason(status));
+    if (status == 401) evbuffer_add_printf(output, "WWW-Authenticate: %s\r\n", HTTP_CHALLENGE);
+    if (status == 503) evbuffer_add_printf(output, "Retry-After: 2\r\n");
     evbuffer_add_printf(output, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.length);
     evbuffer_add(output, body.data, body.length);
     buffer_free(&body);
     log_debug("http.refused", "status=%d", status);
 }
 
-void http_replace_page(struct evbuffer *output, bool old, long max_body)
+void http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large)
 {
     char page[PAGE_SIZE];
     int said;
@@ -162,7 +169,7 @@ void http_replace_page(struct evbuffer *output, bool old, long max_body)
         if (sscanf(page + before, "HTTP/%*d.%*d %d", &said) == 1) {
             evbuffer_drain(output, length);
             evbuffer_add(output, page, before);
-            put_refusal(output, old, said, max_body);
+            put_refusal(output, old, said, too_large);
         }
     }
     evbuffer_freeze(output, 1);

@@ -11,6 +11,9 @@
 
 struct evbuffer;
 
+/* What a 401 asks for. */
+#define HTTP_CHALLENGE "Bearer realm=\"tekupdb\""
+
 int http_status_of(enum error_code code);
 
 /* The words that go with a status, a static string. */
@@ -38,6 +41,11 @@ void http_write_refusal(struct buffer *out, bool old, int status, const char *fi
  * form in its place, that of old calls where the request was one. To be called whenever something
  * was added to the output that is not the program's own.
  */
-void http_replace_page(struct evbuffer *output, bool old, long max_body);
+struct http_too_large {
+    long max_body;
+    int status;          /* what to say instead of 413; 0: nothing else */
+    const char *message; /* and its words */
+};
+void http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large);
 
 #endif

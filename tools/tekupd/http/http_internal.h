@@ -30,7 +30,10 @@ struct loop {
     pthread_mutex_t lock;
     struct http_request *finished;
     struct http_stream *streams; /* those that are there */
+    int strangers;               /* that may send large bodies just now (http_head.c) */
 };
+
+enum { HTTP_MAX_HEAD = 64 << 10, HTTP_KINDS = HTTP_JSON | HTTP_OCTETS | HTTP_FORM };
 
 struct http_server {
     struct http_options options;
@@ -80,6 +83,24 @@ void http_request_done(struct http_request *request);
 
 /* A callback of evhttp's for when the answer is out; arg is the request. */
 void http_answer_written(struct evhttp_request *ev, void *arg);
+
+struct loop *http_this_loop(void);
+
+/* The route of HTTP_OPEN that this is for; NULL: none. */
+const struct http_route *http_find_open(const struct http_server *server, const char *method,
+                                        const char *path);
+
+/* The most that a route takes, and the most that any does. */
+long http_body_limit(struct http_server *server, const struct http_route *route);
+long http_read_limit(struct http_server *server);
+
+/* ---- http_head.c; on the loop's thread, for what came in by a door ---- */
+
+/* The next byte of this connection begins a request. */
+void http_head_await(struct loop *loop, struct bufferevent *buffer);
+
+/* Its request is there, or never will be. */
+void http_head_taken(struct loop *loop, struct bufferevent *buffer);
 
 /* ---- http_door.c; on the loop's thread ---- */
 
