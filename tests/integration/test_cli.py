@@ -368,8 +368,10 @@ def test_doctor_finds_an_embedding_server_that_does_not_answer(make_daemon):
     with OpenAI() as openai:
         daemon = make_daemon(config=openai.config(), environment={"OPENAI_API_KEY": openai.key}).start()
         assert "text-embedding-3-small answers" in said(daemon.tekup("doctor"))
-    result = daemon.tekup("doctor")
-    assert result.returncode == 1 and b"fail  embedding" in result.stdout and b"base_url and the key" in result.stdout, result
+        openai.key = "sk-another"
+        result = daemon.tekup("doctor")
+        assert result.returncode == 1 and b"fail  embedding" in result.stdout, result
+        assert b"base_url and the key" in result.stdout
 
 
 # ---- A daemon that is not there, or not well ----

@@ -3,8 +3,11 @@
 #include "tools/tekup/figures.h"
 #include "tools/tekup/source_body.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static void check_version(struct checks *checks, const json_t *status)
 {
@@ -144,13 +147,15 @@ static void check_kernel(struct checks *checks, const json_t *status)
                   "the portable kernels are in use: it has neither AVX2 nor NEON");
 }
 
-/* A search shows whether the server of the embeddings answers, and takes the key: one short text.
- */
+/* A search shows whether the server of the embeddings answers, and takes the key: one short text,
+ * which is another one each time, since the daemon remembers what it has asked for. */
 static int try_search(struct client *client, struct error *err)
 {
     struct response response = {0};
-    json_t *body = json_pack("{s:s, s:s, s:i, s:[]}", "query", "a day off", "mode", "vector",
-                             "limit", 1, "include");
+    char query[64];
+    snprintf(query, sizeof(query), "tekup doctor %lld %d", (long long)time(NULL), (int)getpid());
+    json_t *body =
+        json_pack("{s:s, s:s, s:i, s:[]}", "query", query, "mode", "vector", "limit", 1, "include");
     const int result = body != NULL
                            ? client_call(client, "POST", "/v1/search", body, &response, err)
                            : error_set(err, ERR_INTERNAL, NULL, "out of memory");
