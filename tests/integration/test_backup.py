@@ -202,7 +202,7 @@ def test_to_stdout(filled, tmp_path):
 
 def test_wrong_usage(filled, tmp_path):
     for arguments in (["backup"], ["backup", "a", "b"], ["backup", "x.tar", "--compress", "10"],
-                      ["backup", "-", "--json"], ["restore"], ["restore", "-"], ["restore", "x", "--into", "y"]):
+                      ["backup", "-", "--json"], ["restore"], ["restore", "x", "--into", "y"]):
         assert filled.tekup(*arguments).returncode == 2, arguments
     for arguments, said in ((["backup", tmp_path], "is there, and no file"),
                             (["backup", tmp_path / "no" / "b.tar"], "No such file"),
@@ -407,6 +407,77 @@ def test_bad_files(backup, make_daemon, tmp_path):
     _, err = run(other, "restore", "--force", bad, code=1)
     assert "12345" in err, err
     assert dump(other) == before
+    verify(other)
+
+
+# ---- By a pipe ----
+
+
+def piped(daemon, *arguments, source, limit=None):
+    """`tekup restore -` with what the program says, or the bytes of a file, at its standard input."""
+    def set_limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    with subprocess.Popen(source, env=daemon.environment, stdout=subprocess.PIPE) as process:
+        done = subprocess.run([TEKUP, "restore", "-", *arguments], env=daemon.environment, stdin=process.stdout,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=set_limit if limit else None)
+        process.stdout.close()
+    return done
+
+
+def test_from_a_pipe(filled, backup, make_daemon, tmp_path):
+    other = make_daemon().start()
+    before = dump(other)
+    content = backup.read_bytes()
+    (tmp_path / "half.tar").write_bytes(content[:len(content) // 2])
+
+    done = piped(other, "--check", source=["cat", backup])
+    assert done.returncode == 0 and done.stdout.startswith("the standard input of "), done.stderr
+    for arguments in ([], ["--check"]):
+        done = piped(other, *arguments, source=["cat", tmp_path / "half.tar"])
+        assert done.returncode == 1 and "the standard input is not complete" in done.stderr, done.stderr
+        done = piped(other, *arguments, source=["echo", "Dear diary"])
+        assert done.returncode == 1 and "the standard input is no backup of tekupdb" in done.stderr, done.stderr
+        done = piped(other, *arguments, source=["true"])
+        assert done.returncode == 1 and "is no backup of tekupdb" in done.stderr, done.stderr
+    # Without room for it nothing is changed, and nothing of it is left.
+    done = piped(other, source=["cat", backup], limit=len(content) // 2)
+    assert done.returncode == 1 and f"cannot keep the standard input in {other.data}" in done.stderr, done.stderr
+    assert dump(other) == before
+
+    there = set(os.listdir(other.data))
+    done = piped(other, source=[TEKUP, "backup", "-", "--quiet"])  # its own, which has no rows yet
+    assert done.returncode == 0, done.stderr
+    done = piped(other, "--force", "--json", source=["cat", backup])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["restored"] is True and json.loads(done.stdout)["file"] == "-"
+    same(filled, other)
+    verify(other)
+    assert set(os.listdir(other.data)) - there == set()
+
+
+def test_a_pipe_where_the_disk_is_full(backup, make_daemon, tmp_path):
+    other = make_daemon().start()
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", small], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        done = subprocess.run([TEKUP, "restore", "-"], input=backup.read_bytes(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=other.environment | {"TEKUP_DATA": str(small)})
+        assert done.returncode == 1 and b"the disk is full" in done.stderr, done.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_pipe_elsewhere(backup, make_daemon, tmp_path):
+    """Where this machine has no DATA, it is kept in TMPDIR."""
+    other = make_daemon().start()
+    away = other.environment | {"TEKUP_DATA": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([TEKUP, "restore", "-"], input=backup.read_bytes(), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=away)
+    assert done.returncode == 0, done.stderr
     verify(other)
 
 

@@ -220,7 +220,7 @@ void backup_writer_free(struct backup_writer *writer)
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 struct reader {
-    const char *path;
+    const char *name;
     struct archive *archive;
     struct archive_entry *entry;
     int fd;
@@ -244,16 +244,10 @@ static int damaged(const char *path, const char *name, struct error *err)
                      name);
 }
 
-static int reader_open(struct reader *reader, const char *path, struct error *err)
+static int reader_open(struct reader *reader, const struct backup_input *input, struct error *err)
 {
-    *reader = (struct reader){.path = path, .fd = -1};
-    struct stat found;
-    reader->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (reader->fd < 0 || fstat(reader->fd, &found) != 0)
-        return error_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, NULL, "%s: %s", path,
-                         strerror(errno));
-    if (!S_ISREG(found.st_mode))
-        return error_set(err, ERR_INVALID, NULL, "%s is no file", path);
+    *reader = (struct reader){.name = input->name, .fd = backup_input_read(input, err)};
+    if (reader->fd < 0) return -1;
     reader->archive = archive_read_new();
     reader->bytes = malloc(BACKUP_PART);
     if (reader->archive == NULL || reader->bytes == NULL)
@@ -262,8 +256,8 @@ static int reader_open(struct reader *reader, const char *path, struct error *er
     if (archive_read_open_fd(reader->archive, reader->fd, READ_BLOCK) == ARCHIVE_OK) return 0;
     /* It has been looked into, to see what it is. */
     if (archive_errno(reader->archive) == EIO)
-        return error_set(err, ERR_IO, NULL, "%s: %s", path, strerror(EIO));
-    return not_a_backup(path, err);
+        return error_set(err, ERR_IO, NULL, "%s: %s", reader->name, strerror(EIO));
+    return not_a_backup(reader->name, err);
 }
 
 static void reader_close(struct reader *reader)
@@ -277,13 +271,13 @@ static void reader_close(struct reader *reader)
 static int reader_next(struct reader *reader, bool first, struct error *err)
 {
     const int found = archive_read_next_header(reader->archive, &reader->entry);
-    if (found == ARCHIVE_EOF) return first ? not_a_backup(reader->path, err) : 0;
-    if (found != ARCHIVE_OK && first) return not_a_backup(reader->path, err);
+    if (found == ARCHIVE_EOF) return first ? not_a_backup(reader->name, err) : 0;
+    if (found != ARCHIVE_OK && first) return not_a_backup(reader->name, err);
     if (found != ARCHIVE_OK) {
         const char *why = archive_error_string(reader->archive);
         return why != NULL && strstr(why, "runcated") != NULL
-                   ? cut_off(reader->path, err)
-                   : damaged(reader->path, "a name", err);
+                   ? cut_off(reader->name, err)
+                   : damaged(reader->name, "a name", err);
     }
     return 1;
 }
@@ -299,7 +293,7 @@ static int reader_content(struct reader *reader, struct error *err)
 {
     const la_int64_t size = archive_entry_size(reader->entry);
     if (archive_entry_filetype(reader->entry) != AE_IFREG || size < 0 || size > BACKUP_ENTRY_MOST)
-        return damaged(reader->path, reader_name(reader), err);
+        return damaged(reader->name, reader_name(reader), err);
     if (size > BACKUP_PART) {
         char *grown = realloc(reader->bytes, (size_t)size);
         if (grown == NULL) return error_set(err, ERR_INTERNAL, NULL, "out of memory");
@@ -309,7 +303,7 @@ static int reader_content(struct reader *reader, struct error *err)
     while (reader->length < (size_t)size) {
         const la_ssize_t got = archive_read_data(reader->archive, reader->bytes + reader->length,
                                                  (size_t)size - reader->length);
-        if (got <= 0) return cut_off(reader->path, err);
+        if (got <= 0) return cut_off(reader->name, err);
         reader->length += (size_t)got;
     }
     return 0;
@@ -323,7 +317,7 @@ static bool is_part(const char *name)
 /* Names the first entry whose line is another one. */
 static int compare(const struct reader *reader, const struct buffer *sums, struct error *err)
 {
-    if (sums->data == NULL) return damaged(reader->path, BACKUP_SUMS, err);
+    if (sums->data == NULL) return damaged(reader->name, BACKUP_SUMS, err);
     if (reader->length == sums->length && memcmp(reader->bytes, sums->data, sums->length) == 0)
         return 0;
     const char *line = sums->data;
@@ -335,25 +329,25 @@ static int compare(const struct reader *reader, const struct buffer *sums, struc
             const char *word = strstr(line, "  ");
             const size_t begin = word != NULL ? (size_t)(word - line) + 2 : 0;
             snprintf(name, sizeof(name), "%.*s", (int)(length - 1 - begin), line + begin);
-            return damaged(reader->path, name, err);
+            return damaged(reader->name, name, err);
         }
         at += length;
         line += length;
     }
-    return damaged(reader->path, BACKUP_SUMS, err);
+    return damaged(reader->name, BACKUP_SUMS, err);
 }
 
-int backup_check(const char *path, backup_entry_fn entry, void (*tick)(void *arg, size_t bytes),
-                 void *arg, struct error *err)
+int backup_check(const struct backup_input *input, backup_entry_fn entry,
+                 void (*tick)(void *arg, size_t bytes), void *arg, struct error *err)
 {
     struct reader reader;
     struct buffer sums = {0};
     bool first = true, ended = false;
-    int rc = reader_open(&reader, path, err), found = 0;
+    int rc = reader_open(&reader, input, err), found = 0;
     while (rc == 0 && (found = reader_next(&reader, first, err)) > 0) {
         const char *name = reader_name(&reader);
-        if (first && strcmp(name, BACKUP_MANIFEST) != 0) rc = not_a_backup(path, err);
-        if (rc == 0 && ended) rc = damaged(path, name, err);
+        if (first && strcmp(name, BACKUP_MANIFEST) != 0) rc = not_a_backup(input->name, err);
+        if (rc == 0 && ended) rc = damaged(input->name, name, err);
         if (rc == 0) rc = reader_content(&reader, err);
         if (rc == 0 && strcmp(name, BACKUP_SUMS) == 0) {
             ended = true;
@@ -368,17 +362,17 @@ int backup_check(const char *path, backup_entry_fn entry, void (*tick)(void *arg
         first = false;
     }
     if (found < 0) rc = -1;
-    if (rc == 0 && !ended) rc = cut_off(path, err);
+    if (rc == 0 && !ended) rc = cut_off(input->name, err);
     reader_close(&reader);
     buffer_free(&sums);
     return rc;
 }
 
-int backup_feed(const char *path, int fd, atomic_ullong *fed, struct error *err)
+int backup_feed(const struct backup_input *input, int fd, atomic_ullong *fed, struct error *err)
 {
     struct reader reader;
     bool first = true;
-    int rc = reader_open(&reader, path, err), found = 0;
+    int rc = reader_open(&reader, input, err), found = 0;
     while (rc == 0 && (found = reader_next(&reader, first, err)) > 0) {
         first = false;
         if (!is_part(reader_name(&reader))) continue;

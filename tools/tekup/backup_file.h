@@ -17,6 +17,7 @@
 
 #include "storage/base/buffer.h"
 #include "storage/base/error.h"
+#include "tools/tekup/backup_input.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -55,15 +56,15 @@ void backup_writer_free(struct backup_writer *writer);
 typedef int (*backup_entry_fn)(void *arg, const char *name, const char *bytes, size_t length,
                                struct error *err);
 
-/* Reads the whole file and compares it with its sums. tick(arg, bytes) (may be NULL) is called
+/* Reads the whole backup and compares it with its sums. tick(arg, bytes) (may be NULL) is called
  * after each entry. entry (may be NULL) is called with those that are no part of the dump, before
  * they are known to be right. Errors: ERR_INVALID where it is no backup, not complete or damaged;
  * ERR_IO. */
-int backup_check(const char *path, backup_entry_fn entry, void (*tick)(void *arg, size_t bytes),
-                 void *arg, struct error *err);
+int backup_check(const struct backup_input *input, backup_entry_fn entry,
+                 void (*tick)(void *arg, size_t bytes), void *arg, struct error *err);
 
 /* Writes the dump to the descriptor, from its beginning; that nobody reads it any more ends it
  * without an error. */
-int backup_feed(const char *path, int fd, atomic_ullong *fed, struct error *err);
+int backup_feed(const struct backup_input *input, int fd, atomic_ullong *fed, struct error *err);
 
 #endif

@@ -10,8 +10,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { PLAIN_SECONDS = 30, POLL_MS = 200, AWAY_SECONDS = 60, IDLE_SECONDS = 180 };
 
@@ -19,12 +19,10 @@ static const char help[] =
     "Usage: tekup restore FILE [--force] [--check] [--url-env NAME] [--quiet] [--json]\n"
     "\n"
     "Puts a backup of 'tekup backup' into the database of a running tekupd: everything or, where\n"
-    "anything fails, nothing. The file is checked first. A database in which there are rows "
-    "already is\n"
-    "refused. Whoever is connected is disconnected at the end; tekupd reads the database anew, and "
-    "the\n"
-    "command ends when searches answer from it. A backup of an older tekupdb or PostgreSQL will "
-    "do.\n"
+    "anything fails, nothing. The file is checked first; - is stdin, which is kept in DATA for\n"
+    "that. A database in which there are rows already is refused. Whoever is connected is\n"
+    "disconnected at the end; tekupd reads the database anew, and the command ends when searches\n"
+    "answer from it. A backup of an older tekupdb or PostgreSQL will do.\n"
     "\n"
     "The configuration file and secrets that may be in FILE stay there: 'tar xf FILE config' "
     "unpacks\n"
@@ -45,20 +43,21 @@ static const char help[] =
     "\n"
     "Examples:\n"
     "  tekup restore --check /var/backups/tekupdb.tar\n"
-    "  tekup restore /var/backups/tekupdb.tar && tekup db verify\n";
+    "  tekup restore /var/backups/tekupdb.tar && tekup db verify\n"
+    "  ssh store 'cat tekupdb.tar' | tekup restore -\n";
 
 struct restore {
-    const char *path;
+    const char *path; /* "-": stdin */
+    struct backup_input input;
     struct backup_place place;
     struct backup_inventory inventory;
     int major;
     json_t *manifest;
     struct progress *progress;
     const char *label;
-    double size;        /* of the file */
-    double checked;     /* of it, in bytes */
-    char *identity;     /* of the feed, once it is restored */
-    bool of_the_daemon; /* the database is that of the daemon in RUN */
+    double kept, checked; /* of the input, in bytes */
+    char *identity;       /* of the feed, once it is restored */
+    bool of_the_daemon;   /* the database is that of the daemon in RUN */
     bool restored;
     double began_s;
 };
@@ -70,6 +69,7 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* what: instead of bytes; NULL: how many they are. */
 static void show(struct restore *restore, const char *label, double done, double all,
                  const char *what)
 {
@@ -79,7 +79,7 @@ static void show(struct restore *restore, const char *label, double done, double
         snprintf(text, sizeof(text), "%s of %s", figure_bytes(done, some),
                  figure_bytes(all, whole));
     else
-        snprintf(text, sizeof(text), "%s", what);
+        snprintf(text, sizeof(text), "%s", what != NULL ? what : figure_bytes(done, some));
     const struct progress_row row = {label, all > 0 ? done / all : -1, text};
     progress_show(restore->progress, &row, 1);
 }
@@ -92,9 +92,9 @@ static int take_manifest(struct restore *restore, const char *bytes, size_t leng
     restore->manifest = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, NULL);
     if (restore->manifest == NULL)
         return error_set(err, ERR_INVALID, NULL, "%s is damaged: what it says of itself is no JSON",
-                         restore->path);
+                         restore->input.name);
     if (backup_manifest_read(restore->manifest, &restore->inventory, &restore->major, err) != 0)
-        return error_prefix(err, "%s", restore->path);
+        return error_prefix(err, "%s", restore->input.name);
     return 0;
 }
 
@@ -112,20 +112,28 @@ static int take_entry(void *arg, const char *name, const char *bytes, size_t len
     return 0;
 }
 
+static void say_kept(void *arg, size_t bytes)
+{
+    struct restore *restore = arg;
+    restore->kept += (double)bytes;
+    show(restore, "read", restore->kept, 0, NULL);
+}
+
 static void say_checked(void *arg, size_t bytes)
 {
     struct restore *restore = arg;
     restore->checked += (double)bytes;
-    show(restore, "check", restore->checked, restore->size, "");
+    show(restore, "check", restore->checked, restore->input.size, NULL);
 }
 
-static int check(struct restore *restore, struct error *err)
+/* Only to check it, a backup need not be kept. */
+static int check(struct restore *restore, bool only_check, struct error *err)
 {
-    struct stat found;
-    if (stat(restore->path, &found) == 0) restore->size = (double)found.st_size;
-    if (backup_check(restore->path, take_entry, say_checked, restore, err) != 0) return -1;
+    if (backup_input_open(restore->path, &restore->input, err) != 0) return -1;
+    if (!only_check && backup_input_keep(&restore->input, say_kept, restore, err) != 0) return -1;
+    if (backup_check(&restore->input, take_entry, say_checked, restore, err) != 0) return -1;
     if (restore->inventory.roles == NULL)
-        return error_set(err, ERR_INVALID, NULL, "%s is damaged: it has no %s", restore->path,
+        return error_set(err, ERR_INVALID, NULL, "%s is damaged: it has no %s", restore->input.name,
                          BACKUP_ROLES);
     return 0;
 }
@@ -135,14 +143,14 @@ static int check(struct restore *restore, struct error *err)
 static int feed(void *arg, int fd, atomic_ullong *fed, struct error *err)
 {
     const struct restore *restore = arg;
-    return backup_feed(restore->path, fd, fed, err);
+    return backup_feed(&restore->input, fd, fed, err);
 }
 
 static void say_restored(void *arg, unsigned long long fed, const char *doing)
 {
     struct restore *restore = arg;
     const bool rows = strcmp(doing, "rows") == 0;
-    show(restore, "restore", (double)fed, rows ? restore->size : 0, doing);
+    show(restore, "restore", (double)fed, rows ? restore->input.size : 0, doing);
 }
 
 static void say_warning(void *arg, const char *message)
@@ -266,8 +274,8 @@ static int print_text(const struct restore *restore)
     char documents[FIGURE_SIZE], embeddings[FIGURE_SIZE], took[FIGURE_SIZE];
     const json_t *manifest = restore->manifest;
     printf("%s%s of %s, tekupdb %s: %s documents, %s embeddings, %zu tables; %s in %s\n",
-           restore->restored ? "restored " : "", restore->path, field_text(manifest, "createdAt"),
-           field_text(manifest, "tekupdb"),
+           restore->restored ? "restored " : "", restore->input.name,
+           field_text(manifest, "createdAt"), field_text(manifest, "tekupdb"),
            figure_count(backup_manifest_rows(manifest, "vault", "VaultDocument"), documents),
            figure_count(backup_manifest_rows(manifest, "vault", "VaultEmbedding"), embeddings),
            restore->inventory.table_count, restore->restored ? "done" : "checked",
@@ -278,7 +286,7 @@ static int print_text(const struct restore *restore)
 static int perform(struct restore *restore, const char *url_env, bool force, bool only_check,
                    struct error *err)
 {
-    if (check(restore, err) != 0) return -1;
+    if (check(restore, only_check, err) != 0) return -1;
     if (only_check) return 0;
     if (put_back(restore, url_env, force, err) != 0) return -1;
     restore->restored = true;
@@ -288,6 +296,7 @@ static int perform(struct restore *restore, const char *url_env, bool force, boo
 static void release(struct restore *restore)
 {
     progress_free(restore->progress);
+    backup_input_close(&restore->input);
     backup_inventory_free(&restore->inventory);
     backup_place_close(&restore->place);
     json_decref(restore->manifest);
@@ -303,12 +312,13 @@ static int run(const struct arguments *arguments)
                                         {"json", NULL, &json},       {0}};
     char **words;
     if (options_parse(arguments, specs, 1, 1, "FILE", &words) < 0) return EXIT_USAGE;
-    if (strcmp(words[0], "-") == 0)
-        return options_wrong(arguments, "a backup is read twice, which stdin cannot be");
-    struct restore restore = {.path = words[0], .began_s = now_s()};
+    if (strcmp(words[0], "-") == 0 && isatty(STDIN_FILENO))
+        return options_wrong(arguments, "a backup is not typed: send it to the standard input");
+    struct restore restore = {.path = words[0], .input.fd = -1, .began_s = now_s()};
     struct error err = {0};
     const struct terminal terminal = terminal_of(stderr);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (!json && !quiet) restore.progress = progress_create(stderr, &terminal, PLAIN_SECONDS);
     int result = perform(&restore, url_env, force, only_check, &err) == 0 ? EXIT_DONE : EXIT_FAILED;
     if (restore.progress != NULL) progress_clear(restore.progress);
