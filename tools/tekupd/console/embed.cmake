@@ -1,17 +1,24 @@
-# Writes the console's files as C, for the daemon to have them with it:
+# Writes the console's files as C, for the daemon to have them with it; SCRIPT are the parts of its
+# script, which become one:
 #
-#     cmake -DFROM=console -DTO=console_pages.c -P embed.cmake
+#     cmake -DFROM=console "-DSCRIPT=console/script/page.js;..." -DTO=console_pages.c -P embed.cmake
 #
-# The entity tag is a hash of the file, so that a browser asks for nothing that it has, and for
+# The entity tag is a hash of the bytes, so that a browser asks for nothing that it has, and for
 # everything that another build has changed.
 set(TEXT "/* Made of console/ by console/embed.cmake. */\n#include \"tools/tekupd/console/console_pages.h\"\n")
-foreach(PAGE html:index.html:text/html css:console.css:text/css js:console.js:text/javascript)
+set(FILES_html ${FROM}/index.html)
+set(FILES_css ${FROM}/console.css)
+set(FILES_js ${SCRIPT})
+foreach(PAGE html:text/html css:text/css js:text/javascript)
   string(REPLACE ":" ";" PAGE ${PAGE})
   list(GET PAGE 0 NAME)
-  list(GET PAGE 1 FILE)
-  list(GET PAGE 2 TYPE)
-  file(READ ${FROM}/${FILE} BYTES HEX)
-  file(SHA256 ${FROM}/${FILE} HASH)
+  list(GET PAGE 1 TYPE)
+  set(BYTES "")
+  foreach(FILE IN LISTS FILES_${NAME})
+    file(READ ${FILE} PART HEX)
+    string(APPEND BYTES "${PART}")
+  endforeach()
+  string(SHA256 HASH "${BYTES}")
   string(SUBSTRING ${HASH} 0 24 HASH)
   string(LENGTH "${BYTES}" LENGTH)
   math(EXPR LENGTH "${LENGTH} / 2")
