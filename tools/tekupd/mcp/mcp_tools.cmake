@@ -1,15 +1,12 @@
 # Writes TO, a C file that holds the JSON of FROM for mcp_tools_json.h; wrong JSON fails the build.
 # Run as a script: cmake -DFROM=... -DTO=... -P mcp_tools.cmake
+include(${CMAKE_CURRENT_LIST_DIR}/../../../storage/base/bytes.cmake)
 file(READ ${FROM} TEXT)
 string(JSON KIND ERROR_VARIABLE PROBLEM TYPE "{\"tools\": ${TEXT}}" tools)
 if(NOT KIND STREQUAL "ARRAY")
   message(FATAL_ERROR "${FROM} is no array of JSON: ${PROBLEM}")
 endif()
-file(READ ${FROM} BYTES HEX)
-string(LENGTH "${BYTES}" DIGITS)
-math(EXPR LENGTH "${DIGITS} / 2")
-string(REGEX REPLACE "(................................)" "\\1\n" BYTES "${BYTES}")
-string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," BYTES "${BYTES}")
+bytes_of(${FROM} BYTES LENGTH TAG)
 file(WRITE ${TO} "/* Made from mcp_tools.json by mcp_tools.cmake. */
 #include \"tools/tekupd/mcp/mcp_tools_json.h\"
 

@@ -1,0 +1,18 @@
+# For scripts that compile files in: one file or several, one behind the other, as the values of an
+# array of bytes in C, "0x61,0x62,", how many they are, and an entity tag of them for HTTP.
+function(bytes_of FILES BYTES LENGTH TAG)
+  set(DIGITS "")
+  foreach(FILE IN LISTS FILES)
+    file(READ ${FILE} PART HEX)
+    string(APPEND DIGITS "${PART}")
+  endforeach()
+  string(SHA256 HASH "${DIGITS}")
+  string(SUBSTRING ${HASH} 0 24 HASH)
+  string(LENGTH "${DIGITS}" COUNT)
+  math(EXPR COUNT "${COUNT} / 2")
+  string(REGEX REPLACE "(................................)" "\\1\n" DIGITS "${DIGITS}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," DIGITS "${DIGITS}")
+  set(${BYTES} "${DIGITS}" PARENT_SCOPE)
+  set(${LENGTH} ${COUNT} PARENT_SCOPE)
+  set(${TAG} "\"\\\"${HASH}\\\"\"" PARENT_SCOPE)
+endfunction()
