@@ -1,5 +1,6 @@
 #include "tools/tekupd/map/map.h"
 
+#include "tests/replica_fixture.h"
 #include "tools/tekupd/map/mapper.h"
 #include "tools/tekupd/map/plane.h"
 
@@ -10,54 +11,12 @@
 #include <string.h>
 #include <time.h>
 
-static void fill(float *vector, unsigned seed)
-{
-    uint32_t state = seed * 2654435761u + 1;
-    for (int i = 0; i < EMBEDDING_DIM; i++) {
-        state = state * 1664525u + 1013904223u;
-        vector[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
-    }
-}
-
-struct row {
-    unsigned document, repository, seed;
-    float from_seed; /* how far it is from the vector of the seed */
-};
-
-/* A replica of these rows; their ids are 1, 2, ... */
-static struct replica *replica_of_rows(const struct row *rows, size_t count)
-{
-    struct error err = {0};
-    tk_index_options options;
-    tk_index_options_init(&options);
-    options.dim = EMBEDDING_DIM;
-    struct replica *replica = replica_create(&options, "model", &err);
-    cr_assert_not_null(replica, "%s", err.message);
-    struct intake *intake = intake_create(replica, false, NULL, &err);
-    cr_assert_not_null(intake, "%s", err.message);
-    const struct vault_reader reader = intake_reader(intake);
-    for (size_t i = 0; i < count; i++) {
-        float vector[EMBEDDING_DIM], other[EMBEDDING_DIM];
-        char id[DOCUMENT_ID_SIZE], repository[16];
-        snprintf(id, sizeof(id), "document %u", rows[i].document);
-        snprintf(repository, sizeof(repository), "%u", rows[i].repository);
-        fill(vector, rows[i].seed);
-        fill(other, 1000000 + (unsigned)i);
-        for (size_t j = 0; j < EMBEDDING_DIM; j++) vector[j] += rows[i].from_seed * other[j];
-        cr_assert_eq(reader.document(reader.arg, id, "local", repository, id), 0);
-        cr_assert_eq(reader.embedding(reader.arg, (int64_t)i + 1, id, vector), 0);
-    }
-    cr_assert_eq(intake_flush(intake, &err), 0, "%s", err.message);
-    intake_free(intake);
-    return replica;
-}
-
 /* Each of a document of its own, in one of seven repositories. */
 static struct replica *replica_with(unsigned count)
 {
-    struct row *rows = malloc((count + 1) * sizeof(*rows));
-    for (unsigned i = 0; i < count; i++) rows[i] = (struct row){i, i % 7, i, 0};
-    struct replica *replica = replica_of_rows(rows, count);
+    struct fixture_row *rows = malloc((count + 1) * sizeof(*rows));
+    for (unsigned i = 0; i < count; i++) rows[i] = (struct fixture_row){i, i % 7, i, 0};
+    struct replica *replica = fixture_replica(rows, count);
     free(rows);
     return replica;
 }
@@ -122,9 +81,10 @@ Test(map, shows_every_vector_where_it_lies)
 Test(map, knows_many_repositories)
 {
     enum { COUNT = 700, REPOSITORIES = 300 };
-    struct row rows[COUNT];
-    for (unsigned i = 0; i < COUNT; i++) rows[i] = (struct row){i, 100 + i % REPOSITORIES, i, 0};
-    struct replica *replica = replica_of_rows(rows, COUNT);
+    struct fixture_row rows[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        rows[i] = (struct fixture_row){i, 100 + i % REPOSITORIES, i, 0};
+    struct replica *replica = fixture_replica(rows, COUNT);
     struct map *map = make(replica, NULL, MAP_MOST);
     cr_expect_eq(map->count, COUNT);
     cr_assert_eq(map->repository_count, REPOSITORIES);
@@ -163,14 +123,15 @@ Test(map, of_more_vectors_than_points_it_shows_a_sample)
 Test(map, marks_near_duplicates_in_other_documents)
 {
     enum { COUNT = 240 };
-    struct row rows[COUNT];
+    struct fixture_row rows[COUNT];
     static float vectors[COUNT][EMBEDDING_DIM];
     size_t marked = 0, own = 0;
     for (unsigned i = 0; i < COUNT; i++) {
         /* Documents of two vectors. Threes that are more or less alike, every tenth the same. */
-        rows[i] = (struct row){i / 2, i % 5, i / 3, i % 10 == 0 ? 0 : 0.02f + 0.00075f * (float)i};
+        rows[i] = (struct fixture_row){i / 2, i % 5, i / 3,
+                                       i % 10 == 0 ? 0 : 0.02f + 0.00075f * (float)i};
     }
-    struct replica *replica = replica_of_rows(rows, COUNT);
+    struct replica *replica = fixture_replica(rows, COUNT);
     struct map *map = make(replica, NULL, MAP_MOST);
     cr_assert_eq(map->count, COUNT);
     for (size_t i = 0; i < COUNT; i++)
@@ -197,15 +158,16 @@ Test(map, marks_near_duplicates_in_other_documents)
 Test(map, looks_past_a_document_that_repeats_itself)
 {
     enum { COUNT = 80 };
-    struct row rows[COUNT];
-    for (unsigned i = 0; i < COUNT; i++) rows[i] = (struct row){i == COUNT - 1, 0, 7, 0.01f};
+    struct fixture_row rows[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        rows[i] = (struct fixture_row){i == COUNT - 1, 0, 7, 0.01f};
     rows[COUNT - 1].from_seed = 0.1f; /* farther than all of the document, and near enough */
-    struct replica *replica = replica_of_rows(rows, COUNT);
+    struct replica *replica = fixture_replica(rows, COUNT);
     struct map *map = make(replica, NULL, MAP_MOST);
     for (size_t i = 0; i < map->count; i++) cr_expect_eq(map->points[i].flags, MAP_DUPLICATE);
     map_release(map);
     replica_release(replica);
-    replica = replica_of_rows(rows, COUNT - 1);
+    replica = fixture_replica(rows, COUNT - 1);
     map = make(replica, NULL, MAP_MOST);
     for (size_t i = 0; i < map->count; i++) cr_expect_eq(map->points[i].flags, 0);
     map_release(map);

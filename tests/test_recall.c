@@ -1,42 +1,19 @@
 #include "tools/tekupd/mirror/recall.h"
 
+#include "tests/replica_fixture.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-static void fill(float *vector, unsigned seed)
-{
-    uint32_t state = seed * 2654435761u + 1;
-    for (int i = 0; i < EMBEDDING_DIM; i++) {
-        state = state * 1664525u + 1013904223u;
-        vector[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
-    }
-}
-
-/* Vectors first, first + 1, ... each of a document of its own; every `equal` of them are the same.
- */
+/* Each of a document of its own; every `equal` vectors are the same. */
 static struct replica *replica_with(size_t count, unsigned equal)
 {
-    struct error err = {0};
-    tk_index_options options;
-    tk_index_options_init(&options);
-    options.dim = EMBEDDING_DIM;
-    struct replica *replica = replica_create(&options, "model", &err);
-    cr_assert_not_null(replica, "%s", err.message);
-    struct intake *intake = intake_create(replica, false, NULL, &err);
-    cr_assert_not_null(intake, "%s", err.message);
-    const struct vault_reader reader = intake_reader(intake);
-    for (size_t i = 0; i < count; i++) {
-        float vector[EMBEDDING_DIM];
-        char id[DOCUMENT_ID_SIZE];
-        snprintf(id, sizeof(id), "document %zu", i);
-        fill(vector, (unsigned)i / equal);
-        cr_assert_eq(reader.document(reader.arg, id, "local", "repository", id), 0);
-        cr_assert_eq(reader.embedding(reader.arg, (int64_t)i + 1, id, vector), 0);
-    }
-    cr_assert_eq(intake_flush(intake, &err), 0, "%s", err.message);
-    intake_free(intake);
+    struct fixture_row *rows = malloc((count + 1) * sizeof(*rows));
+    for (unsigned i = 0; i < count; i++) rows[i] = (struct fixture_row){i, 0, i / equal, 0};
+    struct replica *replica = fixture_replica(rows, count);
+    free(rows);
     return replica;
 }
 
