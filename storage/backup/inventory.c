@@ -149,13 +149,20 @@ static bool is_passing(const char *name)
     return false;
 }
 
-static int count_rows(PGconn *conn, const char *name, int64_t *count, struct error *err)
+PGresult *backup_ask_table(PGconn *conn, const char *before, const char *table, const char *after,
+                           struct error *err)
 {
     struct buffer question = {0};
-    buffer_format(&question, "SELECT count(*) FROM %s", name);
+    buffer_format(&question, "%s%s%s", before, table, after);
     PGresult *result = question.failed ? NULL : sql_execute(conn, question.data, NULL, err);
     if (question.failed) out_of_memory(err);
     buffer_free(&question);
+    return result;
+}
+
+static int count_rows(PGconn *conn, const char *name, int64_t *count, struct error *err)
+{
+    PGresult *result = backup_ask_table(conn, "SELECT count(*) FROM ", name, "", err);
     if (result == NULL) return -1;
     *count = sql_get_int8(result, 0, 0);
     PQclear(result);

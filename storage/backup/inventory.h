@@ -46,6 +46,11 @@ int backup_inventory_take(PGconn *conn, struct backup_inventory *inventory, stru
 /* Which feed the database has, "" where it has none; the caller's to free. NULL on failure. */
 char *backup_identity(PGconn *conn, struct error *err);
 
+/* The result of a question about a table, whose name (as SQL writes it) stands between these two.
+ * NULL on failure. */
+PGresult *backup_ask_table(PGconn *conn, const char *before, const char *table, const char *after,
+                           struct error *err);
+
 /* Tables of tekupdb's whose rows are of one server and of the moment: where followers stand in the
  * change feed, the feed itself, which counts in the server's transactions, and the sockets of the
  * daemons. NULL-terminated, as pg_dump's --exclude-table-data wants them. */

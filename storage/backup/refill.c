@@ -170,11 +170,7 @@ static const char filled_query[] =
 
 static int has_rows(PGconn *conn, const char *table, bool *has, struct error *err)
 {
-    struct buffer question = {0};
-    buffer_format(&question, "SELECT EXISTS (SELECT FROM %s)", table);
-    PGresult *result = question.failed ? NULL : sql_execute(conn, question.data, NULL, err);
-    if (question.failed) out_of_memory(err);
-    buffer_free(&question);
+    PGresult *result = backup_ask_table(conn, "SELECT EXISTS (SELECT FROM ", table, ")", err);
     if (result == NULL) return -1;
     *has = sql_get_bool(result, 0, 0);
     PQclear(result);

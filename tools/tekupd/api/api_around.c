@@ -25,19 +25,18 @@ static void put_url(struct buffer *body, const char *metadata)
 
 static void put_around(struct buffer *body, const struct surroundings *around)
 {
+    const struct passage chunk = {.ordinal = around->ordinal,
+                                  .has_range = true,
+                                  .start = around->start,
+                                  .end = around->end,
+                                  .text = around->text};
     json_put_open(body, '{');
     json_field_text(body, "id", around->document.id);
     json_field_text(body, "source", around->document.source);
     json_field_text(body, "repository", around->document.repository);
     json_field_text(body, "path", around->document.path);
     json_field_text(body, "before", around->before);
-    json_put_key(body, "chunk");
-    json_put_open(body, '{');
-    json_field_integer(body, "ordinal", around->ordinal);
-    json_field_integer(body, "start", (int64_t)around->start);
-    json_field_integer(body, "end", (int64_t)around->end);
-    json_field_text(body, "text", around->text);
-    json_put_close(body, '}');
+    api_put_chunk(body, &chunk);
     json_field_text(body, "after", around->after);
     json_field_boolean(body, "atStart", around->at_start);
     json_field_boolean(body, "atEnd", around->at_end);

@@ -7,6 +7,7 @@
 #include "tools/tekupd/map/mapper.h"
 #include "tools/tekupd/map/plane.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,23 +52,15 @@ static void put_record(unsigned char **at, const struct map_point *point)
     put_little(at, point->flags, 2);
 }
 
-static void put_base64(struct buffer *body, const unsigned char *bytes, size_t length)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < length; i += 3) {
-        const size_t left = length - i;
-        const unsigned group = (unsigned)bytes[i] << 16 |
-                               (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0) |
-                               (left > 2 ? (unsigned)bytes[i + 2] : 0);
-        const char text[4] = {digits[group >> 18], digits[group >> 12 & 63],
-                              left > 1 ? digits[group >> 6 & 63] : '=',
-                              left > 2 ? digits[group & 63] : '='};
-        buffer_append(body, text, sizeof(text));
-    }
-}
-
 /* A run of records that is whole in base64. */
 enum { RUN = 3 * 64 };
+
+static void put_records(struct buffer *body, const unsigned char *records, size_t length)
+{
+    unsigned char text[RUN * RECORD / 3 * 4 + 1];
+    const int written = EVP_EncodeBlock(text, records, (int)length);
+    buffer_append(body, text, (size_t)written);
+}
 
 /* The points that are shown: of more than the limit, evenly spread over their ids. */
 static void put_points(struct buffer *body, const struct map *map, struct view *view)
@@ -81,10 +74,10 @@ static void put_points(struct buffer *body, const struct map *map, struct view *
         if (passed * view->shown / view->matching == before) continue;
         put_record(&at, &map->points[i]);
         if (at < records + sizeof(records)) continue;
-        put_base64(body, records, sizeof(records));
+        put_records(body, records, sizeof(records));
         at = records;
     }
-    put_base64(body, records, (size_t)(at - records));
+    put_records(body, records, (size_t)(at - records));
     buffer_text(body, "\"");
 }
 
