@@ -41,6 +41,12 @@ expect 2 "usage: tools/packages" "$source/tools/packages" everything
 [[ ! -e $place/called ]] || fail "$(cat "$place/called")"
 [[ ! -e $place/run && ! -e $place/data ]] || fail "a directory was made"
 
+# What it says at its end names the console.
+next=$(sed -n '/^Next:/,/^NEXT/p' "$source/tools/run")
+for command in search console status --help; do
+    grep -qF -- "\$tekup $command" <<<"$next" || fail "the end of tools/run does not name 'tekup $command'"
+done
+
 # The process id in DATA may belong to anything by now: only a tekupd is stopped.
 mkdir "$place/data"
 sleep 60 &
