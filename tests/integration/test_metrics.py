@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import time
 
@@ -89,6 +90,21 @@ def test_answers_are_counted_by_status(client):
     wait_for(lambda: count("400") == before["400"] + 1, "the answer to be counted")
     assert count("404") == before["404"] + 1 and count("405") == before["405"] + 1
     assert count("200") > before["200"]
+
+
+@pytest.mark.parametrize("said, status", [
+    (b"Good morning\r\n\r\n", "400"), (b"GET / HTTP/1.1\r\nno header\r\n\r\n", "400"),
+    (b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n" + b"x" * 60_000_000, "413")])
+def test_what_never_becomes_a_request_is_counted(daemon, client, said, status):
+    def count():
+        return Metrics(client).samples.get(("tekupdb_http_responses_total", frozenset({("status", status)})), 0)
+
+    before = count()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(daemon.socket))
+        connection.sendall(said)
+        assert connection.recv(100).startswith(f"HTTP/1.1 {status} ".encode())
+    assert count() == before + 1
 
 
 def test_syncs_are_counted(daemon, client, tmp_path):

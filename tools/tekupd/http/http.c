@@ -115,15 +115,20 @@ const char *http_body(const struct http_request *request, size_t *length)
     return request->body;
 }
 
+static void count_answer(const struct http_server *server, int status)
+{
+    struct http_tally *tally = server->options.tally;
+    if (tally != NULL && status > 0 && status < HTTP_STATUSES)
+        atomic_fetch_add_explicit(&tally->answers[status], 1, memory_order_relaxed);
+}
+
 /* Called by the loop when the answer is out, or cannot get out any more. */
 void http_request_done(struct http_request *request)
 {
     struct http_server *server = request->loop->server;
     log_debug("http.request", "method=%s path=%s status=%d ms=%.2f", request->method,
               log_quote(request->path), request->status, http_elapsed_ms(request));
-    struct http_tally *tally = server->options.tally;
-    if (tally != NULL && request->status > 0 && request->status < HTTP_STATUSES)
-        atomic_fetch_add_explicit(&tally->answers[request->status], 1, memory_order_relaxed);
+    count_answer(server, request->status);
     buffer_free(&request->answer);
     free(request->path);
     free(request->part);
@@ -496,7 +501,7 @@ static void look_at_output(struct evbuffer *output, const struct evbuffer_cb_inf
     loop->answering = true; /* what replaces it comes past here too */
     struct http_too_large too_large = {.max_body = atomic_load(&loop->server->max_body)};
     if (by_door) too_large.message = http_line_refusal(connection, &too_large.status);
-    http_replace_page(output, http_line_is_old(connection), &too_large);
+    count_answer(loop->server, http_replace_page(output, http_line_is_old(connection), &too_large));
     loop->answering = false;
 }
 

@@ -134,8 +134,8 @@ static void describe(int said, long max_body, char *message, size_t size)
     }
 }
 
-static void put_refusal(struct evbuffer *output, bool old, int said,
-                        const struct http_too_large *too_large)
+static int put_refusal(struct evbuffer *output, bool old, int said,
+                       const struct http_too_large *too_large)
 {
     const bool otherwise = said == 413 && too_large->status != 0;
     const int status = otherwise ? too_large->status : said == 413 || said == 500 ? said : 400;
@@ -154,12 +154,13 @@ static void put_refusal(struct evbuffer *output, bool old, int said,
     evbuffer_add(output, body.data, body.length);
     buffer_free(&body);
     log_debug("http.refused", "status=%d", status);
+    return status;
 }
 
-void http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large)
+int http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large)
 {
     char page[PAGE_SIZE];
-    int said;
+    int said, status = 0;
     /* A bufferevent lets nobody but itself look at or take what is at the front, and opens it for
      * itself when it writes. */
     evbuffer_unfreeze(output, 1);
@@ -169,8 +170,9 @@ void http_replace_page(struct evbuffer *output, bool old, const struct http_too_
         if (sscanf(page + before, "HTTP/%*d.%*d %d", &said) == 1) {
             evbuffer_drain(output, length);
             evbuffer_add(output, page, before);
-            put_refusal(output, old, said, too_large);
+            status = put_refusal(output, old, said, too_large);
         }
     }
     evbuffer_freeze(output, 1);
+    return status;
 }

@@ -39,13 +39,14 @@ void http_write_refusal(struct buffer *out, bool old, int status, const char *fi
  * own, and gives a program no say in it. When the output of a connection ends with such a page,
  * which is appended in one go before anything of it is written to the socket, this puts the error
  * form in its place, that of old calls where the request was one. To be called whenever something
- * was added to the output that is not the program's own.
+ * was added to the output that is not the program's own. Returns the status that it says instead, 0
+ * where there is no such page.
  */
 struct http_too_large {
     long max_body;
     int status;          /* what to say instead of 413; 0: nothing else */
     const char *message; /* and its words */
 };
-void http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large);
+int http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large);
 
 #endif
