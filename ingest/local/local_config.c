@@ -19,9 +19,10 @@ static int read_path(const char *repository, const json_t *value, struct local_c
         return error_set(err, ERR_INVALID, field, "%s must be a string", field);
     const char *path = value != NULL ? json_string_value(value) : repository;
     if (value == NULL && repository[0] != '/')
-        return error_set(err, ERR_INVALID, field,
-                         "the directory's path is missing, and the repository's name is no absolute "
-                         "path");
+        return error_set(
+            err, ERR_INVALID, field,
+            "the directory's path is missing, and the repository's name is no absolute "
+            "path");
     if (path[0] != '/')
         return error_set(err, ERR_INVALID, field, "%s must be an absolute path", field);
     for (const char *part = path; part != NULL; part = strchr(part, '/')) {

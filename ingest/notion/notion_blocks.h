@@ -15,7 +15,7 @@ struct notion_frame {
     char *prefix;      /* before each line: "    " within a list, "> " within a quote */
     size_t number;     /* of the next item of a numbered list */
     size_t table_rows; /* written of a table; columns are known from its first row */
-    bool after_list; /* the last block was an item of a list */
+    bool after_list;   /* the last block was an item of a list */
 };
 
 /* Writes the block itself, and says in *inside (whose prefix the caller frees) how its children are

@@ -63,11 +63,12 @@ enum socket_state client_probe(const char *path, struct error *err)
         return SOCKET_ALIVE;
     case ENOENT:
     case ENOTDIR:
-        error_set(err, ERR_UNAVAILABLE, NULL,
-                  "tekupd is not running: there is no socket %s. Start it with 'systemctl start tekupd' "
-                  "where it is a service, else with 'tekupd', or with './tools/run' in the source "
-                  "directory; set TEKUP_RUN if it runs elsewhere",
-                  path);
+        error_set(
+            err, ERR_UNAVAILABLE, NULL,
+            "tekupd is not running: there is no socket %s. Start it with 'systemctl start tekupd' "
+            "where it is a service, else with 'tekupd', or with './tools/run' in the source "
+            "directory; set TEKUP_RUN if it runs elsewhere",
+            path);
         return SOCKET_MISSING;
     case ECONNREFUSED:
         error_set(err, ERR_UNAVAILABLE, NULL,

@@ -38,8 +38,8 @@ extern const struct command command_mcp;
 /* ---- What a command says ---- */
 
 /* "tekup: message" on stderr. With json also {"error": {...}} on stdout: the daemon's own where it
- * answered (response may be NULL). Returns EXIT_FAILED. The field at fault is one of the interface's,
- * which nobody has typed: people read it in the message, and machines in the JSON. */
+ * answered (response may be NULL). Returns EXIT_FAILED. The field at fault is one of the
+ * interface's, which nobody has typed: people read it in the message, and machines in the JSON. */
 int command_failed(const struct error *err, const struct response *response, bool json);
 
 /* The same, "tekup: message (--option)", where an option is at fault; NULL: none is. */

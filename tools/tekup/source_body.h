@@ -31,8 +31,8 @@ json_t *source_body_make(const struct arguments *arguments, const char *source,
                          const char *repository, const struct source_options *options,
                          int interval_s);
 
-/* The option of a setting that an error names ("config.tokenEnv" -> "--token-env") in out; NULL where
- * the field is no such setting. */
+/* The option of a setting that an error names ("config.tokenEnv" -> "--token-env") in out; NULL
+ * where the field is no such setting. */
 const char *source_option_of_field(const char *field, char out[SOURCE_OPTION_SIZE]);
 
 /* What an item of GET /v1/sources would be registered as; a new reference, or NULL when memory ran

@@ -137,8 +137,7 @@ static int read_registration(struct http_request *request, struct registration *
     if (registration->config == NULL && (registration->config = strdup("{}")) == NULL)
         return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
     registration->kind = source_kind_find(registration->source);
-    if (registration->kind == NULL)
-        return unknown_kind(registration->source, err);
+    if (registration->kind == NULL) return unknown_kind(registration->source, err);
     return registration->kind->check(registration->repository, registration->config, err);
 }
 
