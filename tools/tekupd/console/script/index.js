@@ -21,7 +21,7 @@ function renderIndex(index, speed) {
     $("index-lead").textContent = status.search.backend === "postgres" ? "Searches are answered by pgvector in the database."
         : `${figures.kernel || status.index?.kernel || "–"} kernel, ${status.embedding.model}, ${figures.dimension || 1536} dimensions`;
     put($("tiles"), tile("vectors", count(figures.vectors ?? status.database.embeddings)), tile("documents", count(status.database.documents)),
-        there ? tile("memory", size, unit) : null, there ? tile("a vector", count(Math.round(figures.bytesPerVector ?? 0)), "bytes") : null,
+        there ? tile("memory", size, unit) : null, there ? tile("a vector", figures.bytesPerVector ? count(Math.round(figures.bytesPerVector)) : "–", "bytes") : null,
         tile("median search", last ? milliseconds(last.p50Ms).split(" ")[0] : "–", last ? milliseconds(last.p50Ms).split(" ")[1] : ""),
         tile("searches since the start", count(status.index?.searches)));
     if (!there) put($("recall"), make("p", { class: "note" }, index.message));

@@ -96,7 +96,7 @@ const search = {
         $("summary").textContent = answer.partial ? `From memory alone: ${answer.partial}`
             : `${many(answer.count, form.group ? "passage" : "document", form.group ? "passages" : "documents")} ${names[answer.mode] || ""} in ${milliseconds(answer.tookMs)}`;
         put($("welcome"), answer.count > 0 ? null : make("div", { class: "none" }, make("b", {}, "Nothing found."),
-            $("clear").hidden ? "Fewer or other words may help." : "The filters may leave nothing over: clear them, or use other words."));
+            status?.database?.documents === 0 ? "Nothing has been taken in yet." : $("clear").hidden ? "Fewer or other words may help." : "The filters may leave nothing over: clear them, or use other words."));
         const top = Math.max(...this.hits.map((hit) => hit.score || 0));
         const links = [...document.querySelectorAll(".hit")], at = links.indexOf(document.activeElement), was = links[at]?.dataset.open;
         put($("results"), this.hits.map((hit) => make("li", {}, this.hit(hit, form, top))));
