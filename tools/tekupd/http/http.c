@@ -13,6 +13,7 @@
  */
 #include "storage/base/log.h"
 #include "tools/tekupd/http/http_error.h"
+#include "tools/tekupd/http/http_flow.h"
 #include "tools/tekupd/http/http_internal.h"
 #include "tools/tekupd/http/http_line.h"
 #include "tools/tekupd/http/query.h"
@@ -248,6 +249,7 @@ static void send_answer(struct http_request *request)
     loop->answering = true;
     evhttp_request_set_on_complete_cb(ev, http_answer_written, request);
     evhttp_send_reply(ev, request->status, http_reason(request->status), body);
+    http_flow_write(evhttp_connection_get_bufferevent(evhttp_request_get_connection(ev)));
     loop->answering = false;
     if (body != NULL) evbuffer_free(body);
 }
@@ -522,6 +524,7 @@ static struct bufferevent *make_connection(struct event_base *base, void *arg)
     (void)arg;
     if (connection == NULL) return NULL;
     evbuffer_add_cb(bufferevent_get_output(connection), on_output, connection);
+    http_flow_read_on(connection);
     http_line_await(connection);
     return connection;
 }
@@ -614,7 +617,12 @@ static int loop_open(struct loop *loop, struct http_server *server)
 {
     loop->server = server;
     pthread_mutex_init(&loop->lock, NULL);
-    loop->base = event_base_new();
+    /* A descriptor that is wanted for writing, and then not, between two waits costs no call. */
+    struct event_config *config = event_config_new();
+    if (config == NULL) return -1;
+    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
     if (loop->base == NULL) return -1;
     loop->http = make_http(loop, make_connection, on_request);
     loop->guarded = make_http(loop, make_connection_by_door, on_request_by_door);
