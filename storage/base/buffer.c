@@ -27,6 +27,11 @@ static bool reserve(struct buffer *buffer, size_t more)
     return true;
 }
 
+void buffer_reserve(struct buffer *buffer, size_t more)
+{
+    reserve(buffer, more);
+}
+
 void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
 {
     if (!reserve(buffer, length)) return;
@@ -46,10 +51,14 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     va_start(args, format);
     va_list again;
     va_copy(again, args);
-    const int length = vsnprintf(NULL, 0, format, args);
+    /* Most of it fits into what there is. */
+    const size_t room = buffer->failed ? 0 : buffer->capacity - buffer->length;
+    const int length =
+        vsnprintf(room > 0 ? buffer->data + buffer->length : NULL, room, format, args);
     va_end(args);
     if (length >= 0 && reserve(buffer, (size_t)length)) {
-        vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
+        if ((size_t)length >= room)
+            vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
         buffer->length += (size_t)length;
     } else {
         buffer->failed = true;

@@ -14,6 +14,9 @@ struct buffer {
     bool failed;
 };
 
+/* Makes room for so many bytes more, where the caller knows better than doubling does. */
+void buffer_reserve(struct buffer *buffer, size_t more);
+
 void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
 void buffer_text(struct buffer *buffer, const char *text);
 void buffer_format(struct buffer *buffer, const char *format, ...)

@@ -18,6 +18,11 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
+bool log_is_on(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
 int log_level_parse(const char *name, enum log_level *level)
 {
     for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
@@ -31,7 +36,7 @@ int log_level_parse(const char *name, enum log_level *level)
 
 void log_event(enum log_level level, const char *event, const char *fields, ...)
 {
-    if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed)) return;
+    if (!log_is_on(level)) return;
 
     char line[4096];
     const size_t room = sizeof(line) - 1; /* one byte is kept for the newline */

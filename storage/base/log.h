@@ -9,6 +9,8 @@
 #ifndef STORAGE_BASE_LOG_H
 #define STORAGE_BASE_LOG_H
 
+#include <stdbool.h>
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* Lines below this level are dropped. May be changed while other threads log. */
@@ -27,7 +29,14 @@ void log_event(enum log_level level, const char *event, const char *fields, ...)
  */
 const char *log_quote(const char *value);
 
-#define log_debug(event, ...) log_event(LOG_DEBUG, event, __VA_ARGS__)
+/* Whether lines of this level are written. */
+bool log_is_on(enum log_level level);
+
+/* Its fields are not worked out where nobody reads them. */
+#define log_debug(event, ...)                                                                      \
+    do {                                                                                           \
+        if (log_is_on(LOG_DEBUG)) log_event(LOG_DEBUG, event, __VA_ARGS__);                        \
+    } while (0)
 #define log_info(event, ...) log_event(LOG_INFO, event, __VA_ARGS__)
 #define log_warn(event, ...) log_event(LOG_WARN, event, __VA_ARGS__)
 #define log_error(event, ...) log_event(LOG_ERROR, event, __VA_ARGS__)

@@ -28,6 +28,8 @@
 
 enum { BATCH_MOST = 256 };
 
+enum { ANSWER_ROOM = 256, RESULT_ROOM = 256 }; /* bytes, without texts; most need no more */
+
 struct job {
     struct daemon *daemon;
     struct http_request *request;
@@ -198,6 +200,7 @@ static void answer(struct job *job)
         return;
     }
     if (!job->batch) {
+        buffer_reserve(&body, ANSWER_ROOM + job->searches[0].found * RESULT_ROOM);
         put_response(&body, job, &job->searches[0]);
     } else {
         json_put_open(&body, '{');

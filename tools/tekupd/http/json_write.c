@@ -46,6 +46,27 @@ static void escape(struct buffer *out, unsigned char byte)
     }
 }
 
+/* The bytes, from the first one on, that stand for themselves; eight are looked at a time. */
+static size_t plain_length(const unsigned char *byte, size_t length)
+{
+    const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
+    size_t at = 0;
+    for (; length - at >= 8; at += 8) {
+        uint64_t eight;
+        memcpy(&eight, byte + at, 8);
+        /* The high bit is set of bytes that are not ASCII, DEL, control characters, '"' or '\\',
+         * and perhaps of one behind such a byte. */
+        const uint64_t quotes = eight ^ ones * '"', slashes = eight ^ ones * '\\';
+        const uint64_t special = eight | (eight + ones) | (eight - ones * 0x20) |
+                                 (quotes - ones) | (slashes - ones);
+        if ((special & highs) != 0) break;
+    }
+    while (at < length && byte[at] >= 0x20 && byte[at] < 0x7f && byte[at] != '"' &&
+           byte[at] != '\\')
+        at++;
+    return at;
+}
+
 void json_put_text_of(struct buffer *out, const char *text, size_t length)
 {
     const unsigned char *byte = (const unsigned char *)text;
@@ -54,10 +75,8 @@ void json_put_text_of(struct buffer *out, const char *text, size_t length)
     separate(out);
     buffer_append(out, "\"", 1);
     while (at < length) {
-        if (byte[at] >= 0x20 && byte[at] < 0x7f && byte[at] != '"' && byte[at] != '\\') {
-            at++;
-            continue;
-        }
+        at += plain_length(byte + at, length - at);
+        if (at == length) break;
         const size_t sequence = byte[at] >= 0x80 ? utf8_sequence(byte + at, length - at) : 0;
         if (sequence > 0) {
             at += sequence;

@@ -12,6 +12,7 @@ static const char field[] = "embedding";
 /* The least number that rounds to an infinite float32. */
 #define FLOAT_END 0x1.ffffffp127
 
+enum { INFINITE = 0x7f800000 }; /* the bits of that float32; those of NaN are more */
 enum { OCTETS = EMBEDDING_DIM * 4, BASE64_LENGTH = OCTETS / 3 * 4 };
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -31,10 +32,16 @@ struct decimal {
 
 /* Eight characters at once, the first one in the lowest byte (D. Lemire, "Quickly parsing eight
  * digits"): an embedding in JSON is 1,536 numbers of up to twenty digits. */
-static bool are_digits(uint64_t eight)
+
+/* How many of the characters, from the first one on, are digits. */
+static unsigned count_digits(uint64_t eight)
 {
-    return ((eight & 0xf0f0f0f0f0f0f0f0) |
-            (((eight + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) >> 4)) == 0x3333333333333333;
+    const uint64_t high = 0xf0f0f0f0f0f0f0f0;
+    /* A digit's high half is 3, with 6 added to it, too. No carry goes from one to the next byte, and
+     * what is behind the first that is none does not count. */
+    const uint64_t other = ((eight & high) ^ 0x3030303030303030) |
+                           (((eight + 0x0606060606060606) & high) ^ 0x3030303030303030);
+    return other != 0 ? (unsigned)__builtin_ctzll(other) / 8 : 8;
 }
 
 static uint64_t eight_digits(uint64_t eight)
@@ -50,14 +57,20 @@ static uint64_t eight_digits(uint64_t eight)
 static const char *scan_digits(const char *at, const char *end, struct decimal *decimal,
                                bool fraction)
 {
-    while (end - at >= 8 && decimal->digits < UINT64_MAX / 1000000000) {
+    static const uint32_t tens[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    while (end - at >= 8) {
         uint64_t eight;
         memcpy(&eight, at, 8);
         eight = le64toh(eight);
-        if (!are_digits(eight)) break;
-        decimal->digits = decimal->digits * 100000000 + eight_digits(eight);
-        decimal->exponent -= fraction ? 8 : 0;
-        at += 8;
+        const unsigned count = count_digits(eight);
+        if (count == 0) return at;
+        if (decimal->digits >= UINT64_MAX / tens[count]) break;
+        /* Zeros before those that are digits. */
+        if (count < 8) eight = eight << (64 - 8 * count) | 0x3030303030303030 >> 8 * count;
+        decimal->digits = decimal->digits * tens[count] + eight_digits(eight);
+        decimal->exponent -= fraction ? (int)count : 0;
+        at += count;
+        if (count < 8) return at;
     }
     for (; at < end && is_digit(*at); at++) {
         if (decimal->digits < UINT64_MAX / 10 - 1) {
@@ -88,10 +101,9 @@ static const char *scan_exponent(const char *at, const char *end, struct decimal
 static const char *scan_decimal(const char *at, const char *end, struct decimal *decimal)
 {
     *decimal = (struct decimal){0};
-    if (at < end && *at == '-') {
-        decimal->negative = true;
-        at++;
-    }
+    /* One way for both signs: which one comes cannot be foretold. */
+    decimal->negative = at < end && *at == '-';
+    at += decimal->negative;
     if (at >= end || !is_digit(*at)) return NULL;
     if (*at == '0')
         at++;
@@ -122,7 +134,13 @@ static double decimal_value(const struct decimal *decimal, const char *text)
         value /= tens[-decimal->exponent];
     else
         return strtod(text, NULL);
-    return decimal->negative ? -value : value;
+    return copysign(value, decimal->negative ? -1.0 : 1.0);
+}
+
+static const char *skip_space(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+    return at;
 }
 
 static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM], struct error *err)
@@ -132,17 +150,16 @@ static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM],
     size_t count = 0;
     bool more = true; /* an element may follow */
     for (;;) {
-        while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+        at = skip_space(at, end);
+        if (at < end && !more && *at == ',') {
+            at = skip_space(at + 1, end);
+            more = true;
+        }
         if (at >= end) return error_set(err, ERR_INVALID, field, "embedding: the array has no end");
         if (*at == ']' && (!more || count == 0)) break;
-        if (!more) {
-            if (*at != ',')
-                return error_set(err, ERR_INVALID, field,
-                                 "embedding: a comma is missing after element %zu", count - 1);
-            at++;
-            more = true;
-            continue;
-        }
+        if (!more)
+            return error_set(err, ERR_INVALID, field,
+                             "embedding: a comma is missing after element %zu", count - 1);
         struct decimal decimal;
         const char *begin = at;
         at = scan_decimal(at, end, &decimal);
@@ -231,14 +248,19 @@ static int scan_base64(const char *text, size_t length, unsigned char out[OCTETS
 
 static int check_direction(const float vector[EMBEDDING_DIM], struct error *err)
 {
-    double sum = 0;
+    uint32_t most = 0; /* bits of the largest number; those of a float32 are in its order */
     for (int i = 0; i < EMBEDDING_DIM; i++) {
+        uint32_t bits;
+        memcpy(&bits, &vector[i], 4);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    for (int i = 0; i < EMBEDDING_DIM && most >= INFINITE; i++) {
         if (!isfinite(vector[i]))
             return error_set(err, ERR_INVALID, field, "embedding[%d] is %s", i,
                              isnan(vector[i]) ? "NaN" : "infinite");
-        sum += (double)vector[i] * (double)vector[i];
     }
-    if (sum == 0)
+    if (most == 0)
         return error_set(err, ERR_INVALID, field,
                          "embedding is the zero vector, which has no direction to compare");
     return 0;
