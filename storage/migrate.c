@@ -230,7 +230,7 @@ int migrate(struct pool *pool, struct migration_result *result, struct error *er
     return rc;
 }
 
-static int convert(PGconn *conn, struct error *err)
+static int convert(PGconn *conn, bool *converted, struct error *err)
 {
     bool vector = false;
     if (sql_run(conn, begin, err) != 0) return -1;
@@ -249,13 +249,16 @@ static int convert(PGconn *conn, struct error *err)
             " EXECUTE format('ALTER TABLE vault.\"VaultEmbedding\" ALTER COLUMN \"embedding\""
             " TYPE %I.vector(1536)', extension_schema); END $$";
         if (sql_run(conn, statement, err) != 0 || door_define(conn, NULL, err) != 0) return -1;
-        log_info("migrate.to_pgvector", "table=%s", "vault.VaultEmbedding");
     }
-    return sql_commit(conn, err);
+    if (sql_commit(conn, err) != 0) return -1;
+    *converted = !vector;
+    if (!vector) log_info("migrate.to_pgvector", "table=%s", "vault.VaultEmbedding");
+    return 0;
 }
 
-int migrate_to_pgvector(struct pool *pool, struct error *err)
+int migrate_to_pgvector(struct pool *pool, bool *converted, struct error *err)
 {
+    *converted = false;
     PGconn *conn = pool_lease(pool, POOL_WAIT_MS, err);
     if (conn == NULL) return -1;
     bool vector = false, available = false;
@@ -269,8 +272,9 @@ int migrate_to_pgvector(struct pool *pool, struct error *err)
                            "the database server has no pgvector; install it there "
                            "(postgresql-%d-pgvector on Debian)",
                            PQserverVersion(conn) / 10000);
-        if (rc == 0) rc = convert(conn, err);
+        if (rc == 0) rc = convert(conn, converted, err);
     }
+    if (PQtransactionStatus(conn) != PQTRANS_IDLE) sql_run(conn, "ROLLBACK", NULL);
     pool_release(pool, conn);
     return rc;
 }

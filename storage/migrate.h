@@ -23,7 +23,8 @@ struct migration_result {
 int migrate(struct pool *pool, struct migration_result *result, struct error *err);
 
 /* Converts the embedding column from real[] to vector(1536), and vault.match_documents with it,
- * once the pgvector extension can be had. Does nothing where it is vector already. */
-int migrate_to_pgvector(struct pool *pool, struct error *err);
+ * once the pgvector extension can be had (ERR_NOT_FOUND: it cannot). Whoever reads or writes
+ * embeddings waits meanwhile. *converted: whether it was still real[]. */
+int migrate_to_pgvector(struct pool *pool, bool *converted, struct error *err);
 
 #endif

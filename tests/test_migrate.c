@@ -43,7 +43,8 @@ Test(migrate, makes_everything_once)
     cr_expect_str_eq(
         fixture_value(conn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
                             " WHERE schemaname = 'tekupdb'"),
-        "Change Chunk ChunkWords Cursor Delivery Door Feed Follower Migration Model PaidEmbedding Refused"
+        "Change Chunk ChunkWords Cursor Delivery Door Feed Follower Migration Model PaidEmbedding "
+        "Refused"
         " RejectedChunk Source Staged WordsState");
 
     cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
@@ -573,6 +574,7 @@ Test(grants, let_a_service_write_as_prisma_does)
 Test(migrate, converts_to_pgvector_or_says_what_is_missing)
 {
     char name[32];
+    bool converted;
     struct error err = {0};
     struct migration_result result;
     struct pool *pool = fixture_pool(1, name);
@@ -581,7 +583,7 @@ Test(migrate, converts_to_pgvector_or_says_what_is_missing)
                                                       " WHERE name = 'vector'"),
                                   "0") != 0;
     if (!available) {
-        cr_expect_eq(migrate_to_pgvector(pool, &err), -1);
+        cr_expect_eq(migrate_to_pgvector(pool, &converted, &err), -1);
         cr_expect_eq(err.code, ERR_NOT_FOUND);
         SAYS(err, "pgvector");
         SAYS(err, "install");
@@ -600,8 +602,10 @@ Test(migrate, converts_to_pgvector_or_says_what_is_missing)
         cr_expect_str_eq(fixture_value(conn, "SELECT id || similarity FROM vault.match_documents("
                                              "array_fill(2::real, ARRAY[1536]))"),
                          "d1");
-        for (int i = 0; i < 2; i++) /* the second time there is nothing to do */
-            cr_assert_eq(migrate_to_pgvector(pool, &err), 0, "%s", err.message);
+        for (int i = 0; i < 2; i++) { /* the second time there is nothing to do */
+            cr_assert_eq(migrate_to_pgvector(pool, &converted, &err), 0, "%s", err.message);
+            cr_expect_eq(converted, i == 0);
+        }
         cr_assert_eq(migrate(pool, &result, &err), 0, "%s", err.message);
         cr_expect(result.pgvector);
         cr_expect_str_eq(fixture_value(conn, "SELECT vector_dims(embedding) || ' ' ||"

@@ -21,6 +21,7 @@ from fakes.openai import OpenAI
 COMMANDS = [
     ["search"], ["sync"], ["events"], ["status"], ["console"], ["doctor"], ["bench"],
     ["sources"], ["sources", "add"], ["sources", "list"], ["sources", "test"], ["sources", "rm"],
+    ["db"], ["db", "verify"], ["db", "rebuild"], ["db", "pgvector"],
     ["documents"], ["documents", "list"], ["documents", "get"], ["documents", "put"], ["documents", "rm"],
 ]
 
@@ -324,6 +325,13 @@ def test_doctor_finds_nothing_wrong(daemon, handbook):
     text = said(daemon.tekup("doctor"))
     assert text
     machine(daemon.tekup("doctor", "--json"))
+
+
+def test_pgvector_that_the_server_does_not_have(daemon):
+    if daemon.sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") != [(0,)]:
+        pytest.skip("this server has it")
+    result = daemon.tekup("db", "pgvector")
+    assert result.returncode == 1 and b"has no pgvector; install it there" in result.stderr, result
 
 
 def test_doctor_says_that_no_daemon_runs(bare):

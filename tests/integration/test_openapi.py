@@ -325,6 +325,7 @@ def test_the_index(daemon, client):
     assert client.get("/v1/index/speed").status == 200
     assert client.post("/v1/index/snapshot", None).status == 200
     assert client.get("/v1/index/chore").status == 200
+    assert client.post("/v1/database/pgvector", None).status in (200, 404)
     lock = daemon.lock("vault.\"VaultEmbedding\"", "ACCESS EXCLUSIVE")
     assert client.post("/v1/index/verify", None).status == 202
     assert client.post("/v1/index/verify", None).status == 409
@@ -415,6 +416,8 @@ def test_everything_that_is_described_was_seen(description, request):
                for status in operation["responses"]
                if int(status) not in UNSEEN and (method, path, int(status)) not in description.seen]
     elsewhere = [("POST", "/v1/sources/test", 404),  # takes a service
+                 ("POST", "/v1/database/pgvector", 200),  # takes a server with pgvector,
+                 ("POST", "/v1/database/pgvector", 404),  # or one without
                  ("DELETE", "/v1/sync", 409), ("POST", "/v1/index/snapshot", 409)]  # take luck
     no_index = [m for m in missing if m[1].startswith(("/v1/index", "/v1/map")) and m[2] == 404]  # takes pgvector
     missing = [m for m in missing if m not in elsewhere + no_index]

@@ -76,3 +76,31 @@ def test_replace_and_delete(daemon):
     assert client.delete(f"/v1/documents/{put['id']}").status == 200
     assert daemon.counts() == (0, 0, 0)
     assert os.path.exists(daemon.socket)
+
+
+def test_a_vault_that_was_made_without_is_converted(daemon):
+    """As where the server was given pgvector later; the daemon serves on."""
+    client = daemon.client
+    for number in range(20):
+        client.put_document("r", f"{number:02}.md", document(f"before/{number}", 3))
+    daemon.sql('ALTER TABLE vault."VaultEmbedding" ALTER COLUMN embedding TYPE real[];'
+               ' ALTER TABLE vault."VaultEmbedding" ADD CONSTRAINT "VaultEmbedding_embedding_check"'
+               " CHECK (cardinality(embedding) = 1536)")
+    daemon.restart()
+    assert client.status()["database"]["pgvector"] is False and column_type(daemon) == "real[]"
+    found = [hit["id"] for hit in client.search(query="before", limit=10)]
+    first = daemon.tekup("db", "pgvector")
+    assert first.returncode == 0 and b"vectors of pgvector now, converted in" in first.stdout, first
+    assert client.status()["database"]["pgvector"] is True and column_type(daemon) == "vector(1536)"
+    # It reads and writes them as before, and SQL finds the same.
+    assert [hit["id"] for hit in client.search(query="before", limit=10)] == found
+    client.put_document("r", "00.md", document("after", 2))
+    client.put_document("r", "new.md", document("new", 2))
+    assert daemon.tekup("db", "verify").returncode == 0
+    assert daemon.sql('SELECT count(*) FROM vault.match_documents((SELECT embedding FROM vault."VaultEmbedding"'
+                      " LIMIT 1), -1, 100)") == [(21,)]
+    again = daemon.tekup("db", "pgvector", "--json")
+    assert again.returncode == 0 and b'"converted":false' in again.stdout, again
+    daemon.restart()
+    assert client.status()["database"]["pgvector"] is True
+    daemon.counts()

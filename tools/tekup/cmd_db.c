@@ -1,4 +1,4 @@
-/* cmd_db.c: tekup db: the index against the database. */
+/* cmd_db.c: tekup db: the index against the database, and embeddings as pgvector has them. */
 #include "tools/tekup/command.h"
 #include "tools/tekup/figures.h"
 #include "tools/tekup/progress.h"
@@ -179,6 +179,50 @@ static int run_rebuild(const struct arguments *arguments)
     return run_chore(arguments, "rebuild", print_rebuilt);
 }
 
+/* ---- pgvector -------------------------------------------------------------------------------- */
+
+static const char pgvector_help[] =
+    "Usage: tekup db pgvector [--json]\n"
+    "\n"
+    "Keeps embeddings as vector(1536) of pgvector instead of real[], where the database's server "
+    "has\n"
+    "been given pgvector after the vault was made. Other programs can use its operators then, and\n"
+    "search.backend = postgres can be set. Who reads or writes embeddings waits meanwhile.\n"
+    "\n"
+    "Options:\n"
+    "  --json   the daemon's answer as it is (POST /v1/database/pgvector)\n"
+    "\n"
+    "Example:\n"
+    "  apt install postgresql-17-pgvector && tekup db pgvector\n";
+
+static int print_converted(const json_t *answer)
+{
+    char took[FIGURE_SIZE];
+    if (field_true(answer, "converted"))
+        printf("embeddings are vectors of pgvector now, converted in %s\n",
+               figure_seconds(field_number(answer, "seconds"), took));
+    else
+        printf("embeddings are vectors of pgvector already\n");
+    return command_finish();
+}
+
+static int run_pgvector(const struct arguments *arguments)
+{
+    bool json = false;
+    const struct option_spec specs[] = {{"json", NULL, &json}, {0}};
+    char **words;
+    if (options_parse(arguments, specs, 0, 0, "", &words) < 0) return EXIT_USAGE;
+    struct error err = {0};
+    struct response response;
+    int result;
+    if (command_call("POST", "/v1/database/pgvector", NULL, &response, &err) != 0)
+        result = command_failed(&err, &response, json);
+    else
+        result = json ? command_print_body(&response) : print_converted(response.json);
+    response_free(&response);
+    return result;
+}
+
 static const struct command commands[] = {
     {.name = "verify",
      .summary = "compare the index with the database, row by row",
@@ -188,13 +232,18 @@ static const struct command commands[] = {
      .summary = "build the index anew while the old one serves",
      .help = rebuild_help,
      .run = run_rebuild},
+    {.name = "pgvector",
+     .summary = "keep embeddings as vectors of pgvector, once the server has it",
+     .help = pgvector_help,
+     .run = run_pgvector},
     {0}};
 
 const struct command command_db = {
     .name = "db",
-    .summary = "compare the index with the database, or build it anew",
-    .help = "Usage: tekup db verify|rebuild ...\n"
+    .summary = "compare the index with the database, build it anew, use pgvector",
+    .help = "Usage: tekup db verify|rebuild|pgvector ...\n"
             "\n"
-            "The index in memory against the database, which is the truth.\n",
+            "The index in memory against the database, which is the truth, and how that keeps\n"
+            "embeddings.\n",
     .commands = commands,
 };

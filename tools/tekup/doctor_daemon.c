@@ -68,8 +68,9 @@ static void check_database(struct checks *checks, const json_t *database)
                   "there: embeddings are kept as vector(1536), other programs can search in SQL");
     else
         check_add(checks, CHECK_OK, "pgvector", "",
-                  "not there: embeddings are kept as real[]. Searches do not need it, the index "
-                  "answers them; other programs cannot use its operators in SQL");
+                  "not in use: embeddings are kept as real[]. Searches do not need it, the index "
+                  "answers them; other programs cannot use its operators in SQL. Once the server "
+                  "has it, 'tekup db pgvector' converts them");
     if (field_true(database, "dblink"))
         check_add(checks, CHECK_OK, "dblink", "",
                   "there: match_documents in SQL is answered by the index");

@@ -50,6 +50,13 @@ void health_migrated(struct health *health, const struct migration_result *schem
     pthread_mutex_unlock(&health->lock);
 }
 
+void health_has_pgvector(struct health *health)
+{
+    pthread_mutex_lock(&health->lock);
+    health->report.schema.pgvector = true;
+    pthread_mutex_unlock(&health->lock);
+}
+
 struct health_report health_get(struct health *health)
 {
     pthread_mutex_lock(&health->lock);

@@ -38,6 +38,9 @@ void health_lost(struct health *health, const struct error *err);
 void health_migrated(struct health *health, const struct migration_result *schema,
                      const char *identity);
 
+/* Its embeddings have been converted to vectors. */
+void health_has_pgvector(struct health *health);
+
 struct health_report health_get(struct health *health);
 
 #endif

@@ -98,10 +98,11 @@ static int check_backend(const struct daemon *daemon, const struct migration_res
                          struct error *err)
 {
     if (daemon->follower != NULL || schema->pgvector) return 0;
-    return error_set(err, ERR_INVALID, "search.backend",
-                     "search.backend = postgres needs embeddings of pgvector's type vector(1536), "
-                     "and those of this database are real[]: it was made without the extension; "
-                     "leave search.backend at index, or convert the column with pgvector");
+    return error_set(
+        err, ERR_INVALID, "search.backend",
+        "search.backend = postgres needs embeddings of pgvector's type vector(1536), "
+        "and those of this database are real[]: it was made without the extension; "
+        "leave search.backend at index, or convert them first, with \"tekup db pgvector\"");
 }
 
 /* What is looked at whenever the database is another one than before. */

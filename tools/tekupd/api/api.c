@@ -61,6 +61,7 @@ const struct http_route api_routes[] = {
     ROUTE("GET", "/v1/documents/*/around", 0, CLERKS, api_documents_around),
     ROUTE("DELETE", "/v1/documents/*", 0, CLERKS, api_documents_delete),
     ROUTE("GET", "/v1/embeddings", 0, CLERKS, api_embeddings),
+    ROUTE("POST", "/v1/database/pgvector", 0, CLERKS, api_database_pgvector),
     ROUTE("GET", "/v1/repositories", 0, CLERKS, api_repositories),
     ROUTE("GET", "/v1/sources", 0, CLERKS, api_sources_list),
     ROUTE("PUT", "/v1/sources", HTTP_JSON, CLERKS, api_sources_put),

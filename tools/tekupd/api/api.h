@@ -50,6 +50,9 @@ void api_documents_around(struct daemon *daemon, struct http_request *request);
 /* api_embeddings.c; on the clerks */
 void api_embeddings(struct daemon *daemon, struct http_request *request);
 
+/* api_database.c; on the clerks */
+void api_database_pgvector(struct daemon *daemon, struct http_request *request);
+
 /* api_sources.c; on the clerks */
 void api_repositories(struct daemon *daemon, struct http_request *request);
 void api_sources_list(struct daemon *daemon, struct http_request *request);
