@@ -29,7 +29,8 @@ struct fixture_server {
     pthread_t thread;
     atomic_int requests, connections, open, most_open;
     pthread_mutex_t lock;
-    char last[8192]; /* the request that came last */
+    char last[8192];                  /* the request that came last */
+    struct fixture_connection *first; /* of the connections that are open */
 };
 
 static inline void fixture_send(int fd, const char *text)
@@ -55,7 +56,30 @@ static inline void fixture_reply(int fd, const char *status, const char *headers
 struct fixture_connection {
     struct fixture_server *server;
     int fd;
+    struct fixture_connection *next, **place;
 };
+
+static inline void fixture_enter(struct fixture_connection *connection)
+{
+    struct fixture_server *server = connection->server;
+    pthread_mutex_lock(&server->lock);
+    connection->next = server->first;
+    connection->place = &server->first;
+    if (server->first != NULL) server->first->place = &connection->next;
+    server->first = connection;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static inline void fixture_leave(struct fixture_connection *connection)
+{
+    struct fixture_server *server = connection->server;
+    pthread_mutex_lock(&server->lock);
+    *connection->place = connection->next;
+    if (connection->next != NULL) connection->next->place = connection->place;
+    close(connection->fd);
+    pthread_mutex_unlock(&server->lock);
+    free(connection);
+}
 
 /* Reads a request whole; false when the client is gone. */
 static inline bool fixture_read(int fd, char *text, size_t size)
@@ -81,21 +105,18 @@ static inline bool fixture_read(int fd, char *text, size_t size)
 
 static inline void *fixture_talk(void *arg)
 {
-    struct fixture_connection connection = *(struct fixture_connection *)arg;
-    struct fixture_server *server = connection.server;
+    struct fixture_connection *connection = arg;
+    struct fixture_server *server = connection->server;
     char text[8192];
-    free(arg);
-    const int open = atomic_fetch_add(&server->open, 1) + 1;
-    if (open > atomic_load(&server->most_open)) atomic_store(&server->most_open, open);
-    while (fixture_read(connection.fd, text, sizeof(text))) {
+    while (fixture_read(connection->fd, text, sizeof(text))) {
         atomic_fetch_add(&server->requests, 1);
         pthread_mutex_lock(&server->lock);
         memcpy(server->last, text, sizeof(text));
         pthread_mutex_unlock(&server->lock);
-        if (!server->answer(server, connection.fd, text)) break;
+        if (!server->answer(server, connection->fd, text)) break;
     }
-    close(connection.fd);
-    atomic_fetch_sub(&server->open, 1);
+    fixture_leave(connection);
+    atomic_fetch_sub(&server->open, 1); /* after which the server may be gone */
     return NULL;
 }
 
@@ -105,7 +126,10 @@ static inline void *fixture_accept(void *arg)
     for (int fd; (fd = accept(server->listener, NULL, NULL)) >= 0;) {
         struct fixture_connection *connection = malloc(sizeof(*connection));
         pthread_t thread;
-        *connection = (struct fixture_connection){server, fd};
+        *connection = (struct fixture_connection){.server = server, .fd = fd};
+        fixture_enter(connection);
+        const int open = atomic_fetch_add(&server->open, 1) + 1;
+        if (open > atomic_load(&server->most_open)) atomic_store(&server->most_open, open);
         atomic_fetch_add(&server->connections, 1);
         cr_assert_eq(pthread_create(&thread, NULL, fixture_talk, connection), 0);
         pthread_detach(thread);
@@ -133,7 +157,12 @@ static inline void fixture_stop(struct fixture_server *server)
     shutdown(server->listener, SHUT_RDWR);
     pthread_join(server->thread, NULL);
     close(server->listener);
-    for (int i = 0; i < 500 && atomic_load(&server->open) > 0; i++) usleep(10000);
+    /* A client may keep its connections for as long as it likes. */
+    pthread_mutex_lock(&server->lock);
+    for (struct fixture_connection *one = server->first; one != NULL; one = one->next)
+        shutdown(one->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->lock);
+    while (atomic_load(&server->open) > 0) usleep(1000);
 }
 
 /* Whether the last request had this in it. */

@@ -40,8 +40,14 @@ SCRATCH_UNUSED static void scratch_stop_server(const char *data)
     FILE *file = fopen(path, "re");
     if (file == NULL) return;
     if (fgets(line, sizeof(line), file) != NULL && strtol(line, NULL, 10) > 1) {
-        snprintf(path, sizeof(path), "kill -QUIT %ld; sleep 0.3", strtol(line, NULL, 10));
-        if (system(path) != 0) fprintf(stderr, "no server to stop in %s\n", data);
+        char command[192];
+        const long pid = strtol(line, NULL, 10);
+        /* Until it is gone, or waits for its parent to ask for its exit status. */
+        snprintf(command, sizeof(command),
+                 "kill -QUIT %ld && for i in $(seq 1200); do"
+                 " grep -qs '^State:.[^Z]' /proc/%ld/status || break; sleep 0.05; done",
+                 pid, pid);
+        if (system(command) != 0) fprintf(stderr, "no server to stop in %s\n", data);
     }
     fclose(file);
 }

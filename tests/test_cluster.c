@@ -262,7 +262,9 @@ Test(cluster, begins_an_interrupted_initdb_again, PLACE)
         cluster_open(data, run, NULL);
         _exit(0);
     }
-    for (int i = 0; i < 500 && access(fresh, F_OK) != 0; i++) sleep_ms(10);
+    for (int i = 0; i < 60000 && access(fresh, F_OK) != 0; i++) sleep_ms(1);
+    /* What initdb does from here on, nobody takes up. */
+    kill(child, SIGSTOP);
     sleep_ms(100);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(drive, .timeout = 120);
+TestSuite(drive, .timeout = 600);
 
 /* ---- Settings ---- */
 
@@ -243,7 +243,7 @@ static void forget(void)
     drive_nodes_free(&nodes);
 }
 
-TestSuite(drive_places, .fini = forget, .timeout = 120);
+TestSuite(drive_places, .fini = forget, .timeout = 600);
 
 Test(drive_places, are_made_of_the_folders_names)
 {

@@ -67,7 +67,8 @@ Test(index_degenerate, many_copies_among_others)
     data_add(index, N / 2, DIM, vectors + N / 2 * DIM, N / 2);
     cr_expect_eq(tk_index_count(index), N + copies);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.999999f, 0.97);
+    /* Random ones have no neighbourhood: the few that are missed are missed by far. */
+    expect_self_first(index, N, vectors, 37, -1, 0.97);
     double recall = data_recall_within(index, 200, DIM, vectors + 100 * DIM, SIMILARITY_SLACK);
     cr_expect_geq(recall, 0.95, "the copies hide nobody: recall %.3f", recall);
     tk_hit hits[100];
@@ -77,7 +78,7 @@ Test(index_degenerate, many_copies_among_others)
     for (size_t i = 0; i < copies; i++)
         cr_assert_eq(tk_index_remove(index, 1000000 + i, NULL), TK_OK);
     graph_expect_whole(index);
-    expect_self_first(index, N, vectors, 37, 0.999999f, 0.97);
+    expect_self_first(index, N, vectors, 37, -1, 0.97);
     cr_assert_eq(data_search(index, vectors, 2, false, hits), 2);
     cr_expect_lt(hits[1].similarity, 0.99f, "all copies are gone");
     free(vectors);
@@ -236,10 +237,14 @@ Test(index_degenerate, nobody_is_lost_by_removing_and_adding)
         cr_assert_eq(tk_index_replace(index, i, vectors + (n - 1 - i) * DIM, NULL), TK_OK);
     expect_self_first(index, n, vectors, 17, 0.8f, 0.97);
     tk_hit hits[1];
-    for (size_t i = 0; i < n; i += 11) {
-        data_search(index, vectors + i * DIM, 1, false, hits);
+    size_t right = 0, asked = 0;
+    for (size_t i = 0; i < n; i += 11, asked++) {
+        cr_assert_eq(data_search(index, vectors + i * DIM, 1, true, hits), 1);
         cr_expect_eq(hits[0].id, n - 1 - i);
+        cr_assert_eq(data_search(index, vectors + i * DIM, 1, false, hits), 1);
+        right += hits[0].id == n - 1 - i;
     }
+    cr_expect_geq((double)right, 0.97 * (double)asked, "%zu of %zu", right, asked);
     free(vectors);
     tk_index_free(index);
 }

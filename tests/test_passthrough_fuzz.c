@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <time.h>
 
-enum { SEED = 20261128, ROUNDS = 20000, CONNECTIONS = 400, SIZE_MOST = 600, HANGS_AFTER_S = 120 };
+enum { SEED = 20261128, ROUNDS = 20000, CONNECTIONS = 400, SIZE_MOST = 600, HANGS_AFTER_S = 900 };
 
 static uint64_t setting(const char *name, uint64_t otherwise)
 {

@@ -237,7 +237,7 @@ Test(pool, replaces_a_connection_that_died_while_idle)
     PGconn *killer = lease(pool);
     PGconn *victim = lease(pool);
     char kill[64];
-    snprintf(kill, sizeof(kill), "SELECT pg_terminate_backend(%d, 5000)", PQbackendPID(victim));
+    snprintf(kill, sizeof(kill), "SELECT pg_terminate_backend(%d, 60000)", PQbackendPID(victim));
     const int pid = PQbackendPID(victim);
     pool_release(pool, victim);
     PGconn *superuser = fixture_connect("postgres", "postgres");
@@ -259,7 +259,7 @@ Test(pool, fails_the_work_on_a_connection_that_died_under_it)
     struct error err = {0};
     PGconn *conn = lease(pool);
     char kill[64];
-    snprintf(kill, sizeof(kill), "SELECT pg_terminate_backend(%d, 5000)", PQbackendPID(conn));
+    snprintf(kill, sizeof(kill), "SELECT pg_terminate_backend(%d, 60000)", PQbackendPID(conn));
     PGconn *superuser = fixture_connect("postgres", "postgres");
     fixture_run(superuser, kill);
     PQfinish(superuser);
