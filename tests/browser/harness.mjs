@@ -14,7 +14,7 @@ const { chromium } = require("playwright-core");
 export const given = JSON.parse(process.argv[2] || "{}");
 export const origin = new URL(given.address).origin;
 export const axe = require.resolve("axe-core/axe.min.js");
-export const PATIENCE = 60000;
+export const PATIENCE = 180000;
 
 /* Sizes that people have. */
 export const DESK = { width: 1440, height: 900 };
@@ -88,6 +88,13 @@ export async function until(page, what, condition, argument) {
     await page.waitForFunction(condition, argument).catch((failure) => {
         throw new Error(`waited for ${what}: ${failure.message}`);
     });
+}
+
+/* Waits until nothing moves or fades any more but what does so for ever. */
+export async function rest(page) {
+    await until(page, "everything to rest", () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => {
+        resolve(document.getAnimations().every((one) => one.playState !== "running" || one.effect.getComputedTiming().endTime === Infinity));
+    }))));
 }
 
 export const texts = (page, selector) => page.locator(selector).allTextContents();

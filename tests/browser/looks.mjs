@@ -1,6 +1,6 @@
 /* Every view in light and dark, at a desk, on a tablet and on a phone: nothing sticks out, and the
  * rules of accessibility that a program can check hold (axe). */
-import { assert, axe, DESK, origin, PHONE, picture, scenario, TABLET, until } from "./harness.mjs";
+import { assert, axe, DESK, origin, PHONE, picture, rest, scenario, TABLET, until } from "./harness.mjs";
 
 const views = {
     welcome: ["#/search", ".welcome h2"],
@@ -24,7 +24,7 @@ await scenario(async (open) => {
                     await page.locator(".passage").waitFor();
                 }
                 if (view === "index") await until(page, "the recall", () => document.querySelector("#recall .big") && !document.querySelector("#measure").disabled);
-                await page.waitForTimeout(200);
+                await rest(page);
                 await picture(page, `${view}-${name}-${scheme}`);
                 const out = await page.evaluate(() => [document.documentElement, document.querySelector("main"), document.querySelector("#reader")].filter((one) => !one.hidden && one.scrollWidth > one.clientWidth + 1).map((one) => `${one.tagName} ${one.scrollWidth} > ${one.clientWidth}`));
                 if (out.length > 0) wrong.push(`${view} ${name} ${scheme}: ${out}`);

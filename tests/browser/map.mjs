@@ -1,6 +1,6 @@
 /* The map of the documents that there are, and of 100,000 that are made up, which is to move without
  * stutter: by WebGL, and by hand where there is no graphics card. */
-import { assert, given, PHONE, picture, scenario, until } from "./harness.mjs";
+import { assert, given, PATIENCE, PHONE, picture, scenario, until } from "./harness.mjs";
 
 const POINTS = given.points || 100000;
 
@@ -49,6 +49,27 @@ const inked = (page) => page.evaluate(() => {
     }));
 });
 
+/* Waits until as much is drawn as the condition wants, and says how much. */
+async function drawn(page, what, condition) {
+    const end = Date.now() + PATIENCE;
+    for (;;) {
+        const pixels = await inked(page);
+        if (condition(pixels)) return pixels;
+        assert.ok(Date.now() < end, `waited for ${what}: ${pixels} pixels`);
+        await page.waitForTimeout(100);
+    }
+}
+
+/* How much is drawn when it does not change any more. */
+async function resting(page) {
+    let before = -1;
+    return drawn(page, "the map to rest", (pixels) => {
+        const same = pixels > 0 && pixels === before;
+        before = pixels;
+        return same;
+    });
+}
+
 /* The times between frames while something is done. */
 async function frames(page, what, act) {
     const measured = page.evaluate(() => new Promise((resolve) => {
@@ -77,7 +98,7 @@ await scenario(async (open) => {
     await page.locator("#legend li").first().waitFor();
     assert.ok((await page.locator("#legend li").count()) >= 3);
     assert.match(await page.locator("#map-lead").textContent(), /\d+ passages on two principal components/);
-    assert.ok((await inked(page)) > 20, "points are drawn");
+    await drawn(page, "points to be drawn", (pixels) => pixels > 20);
     await page.locator("#twins").check({ force: true });
     await page.locator("#points").focus();
     await page.keyboard.press("n");
@@ -102,8 +123,7 @@ await scenario(async (open) => {
     await page.locator("#twins").uncheck({ force: true });
     await page.locator("#zoom-fit").click();
     for (const box of await page.locator("#legend input").all()) await box.uncheck({ force: true });
-    await page.waitForTimeout(300);
-    assert.equal(await inked(page), 0);
+    await drawn(page, "the points to be gone", (pixels) => pixels === 0);
 });
 
 /* 100,000. */
@@ -131,9 +151,7 @@ for (const [way, before, args] of [["canvas", made, []], ["WebGL on the processo
         const page = await open({ to: "#/map", before, expected: [/WebGL|GPU stall|GL Driver/] });
         await page.locator("#legend li").first().waitFor();
         assert.match(await page.locator("#map-lead").textContent(), new RegExp(`^${POINTS.toLocaleString("en")} passages`));
-        await page.waitForTimeout(300);
-        const drawn = await inked(page);
-        assert.ok(drawn > 5000, `${drawn} pixels`);
+        await drawn(page, "many points", (pixels) => pixels > 5000);
         const by = await page.evaluate(() => (document.querySelector("#points").getContext("webgl2") ? "WebGL" : "canvas"));
         assert.equal(by, way.split(" ")[0]);
         await picture(page, `map-${way.split(" ")[0]}`);
@@ -156,15 +174,13 @@ for (const [way, before, args] of [["canvas", made, []], ["WebGL on the processo
 await scenario(async (open) => {
     const page = await open({ size: PHONE, to: "#/map", before: made });
     await page.locator("#legend li").first().waitFor();
-    await page.waitForTimeout(300);
-    const few = await inked(page);
+    const few = await resting(page);
     const touch = await page.context().newCDPSession(page);
     const fingers = (type, apart) => touch.send("Input.dispatchTouchEvent", { type, touchPoints: type === "touchEnd" ? [] : [{ x: 195 - apart, y: 250, id: 1 }, { x: 195 + apart, y: 250, id: 2 }] });
     await fingers("touchStart", 20);
     for (let apart = 24; apart <= 120; apart += 8) await fingers("touchMove", apart);
     await fingers("touchEnd", 0);
-    await page.waitForTimeout(300);
-    assert.notEqual(await inked(page), few);
+    await drawn(page, "the map to be larger", (pixels) => pixels !== few);
     assert.equal(await page.evaluate(() => visualViewport.scale), 1, "the page itself is not zoomed");
     await picture(page, "map-phone");
 });

@@ -8,7 +8,7 @@ await scenario(async (open) => {
     await row.getByText("up to date").waitFor();
     assert.match(await row.textContent(), /14 documents, synced /);
 
-    /* Enough that one sees it going on. */
+    /* Enough that one sees it going on: it stops in the middle until it has been seen. */
     fs.mkdirSync(`${given.root}/new`);
     for (let i = 0; i < 600; i++) fs.writeFileSync(`${given.root}/new/${i}.md`, `# Note ${i}\n\n${"Fresh words of the day. ".repeat(40)} ${i}\n`);
     fs.writeFileSync(`${given.root}/new/logo.png`, Buffer.from([0x89, 0x50, 0]));
@@ -18,6 +18,7 @@ await scenario(async (open) => {
     await row.getByText("in progress").waitFor();
     await until(page, "the bar to move", () => Number(document.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")) > 0 || !document.querySelector("[role=progressbar]"));
     await picture(page, "repositories");
+    fs.writeFileSync(given.seen, "");
     await row.getByText("up to date").waitFor();
     await until(page, "the new count", () => [...document.querySelectorAll("#repositories .said")].some((said) => /^614 documents/.test(said.textContent)));
     assert.equal(await bar.isVisible(), false);

@@ -2,8 +2,10 @@
 TEKUP_PICTURES=DIRECTORY keeps pictures of what it saw."""
 
 import pathlib
+import threading
 
 from conftest import HOSTILE, HOSTILE_TEXT
+from daemon import PATIENCE
 
 
 def test_search_as_one_types_with_filters(look):
@@ -39,7 +41,22 @@ def test_a_sync_is_begun_and_seen_to_end(look, daemon, client, handbook, tmp_pat
     lost.mkdir()
     assert client.put("/v1/sources", {"source": "local", "repository": "lost", "config": {"path": str(lost)}}).status == 201
     lost.rmdir()
-    look("sync", root=str(handbook))
+    seen, held, over = tmp_path / "seen", threading.Event(), threading.Event()
+
+    def hold():
+        with daemon.hold("handbook", "new/500.md"):
+            held.set()
+            while not seen.exists() and not over.wait(0.1):
+                pass
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    try:
+        assert held.wait(PATIENCE)
+        look("sync", root=str(handbook), seen=str(seen))
+    finally:
+        over.set()
+        holding.join()
 
 
 def test_the_session_ends_with_the_command(daemon, console):

@@ -2,8 +2,23 @@
 
 import http.client
 import json
+import pathlib
+import random
 import socket
 import urllib.parse
+
+
+def free_port(family=socket.AF_INET, host="127.0.0.1"):
+    """None of those that the system gives to whoever asks for any: it might, before the daemon has it."""
+    least = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(max(1024, least - 20000), max(least, 2048))
+        with socket.socket(family) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
 
 
 class Response:

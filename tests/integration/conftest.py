@@ -25,6 +25,18 @@ LOG_SHOWN = 20000
 WITH_PGVECTOR = pathlib.Path(__file__).resolve().parents[1] / "with-pgvector"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: does more without a sanitizer than with one")
+
+
+def pytest_collection_modifyitems(items):
+    """With TEKUP_PLAIN=1 a module that has tests with the mark plain is those alone: the others are run under the
+    sanitizers, which sees as much and more."""
+    if os.environ.get("TEKUP_PLAIN"):
+        marked = {item.module for item in items if item.get_closest_marker("plain")}
+        items[:] = [item for item in items if item.module not in marked or item.get_closest_marker("plain")]
+
+
 @pytest.fixture(scope="module")
 def daemon():
     """One running daemon for the tests of a file that do not disturb each other."""
@@ -56,27 +68,14 @@ def wires(daemon):
         wire.close()
 
 
-@pytest.fixture(scope="module")
-def seasoned():
-    """A DATA whose cluster is made and migrated, so that not every test has to wait for that."""
-    daemon = Daemon()
-    try:
-        daemon.start()
-        daemon.stop()
-        yield daemon.data
-    finally:
-        daemon.clean_up()
-
-
 @pytest.fixture
-def make_daemon(request):
+def make_daemon():
     """Makes daemons, not started yet, for tests that stop, kill or configure them. Those with a
     private cluster find it made unless they are to be fresh."""
     made = []
 
-    def make(fresh=False, **keywords):
-        data = None if fresh or "database_url" in keywords else request.getfixturevalue("seasoned")
-        made.append(Daemon(data=data, **keywords))
+    def make(**keywords):
+        made.append(Daemon(**keywords))
         return made[-1]
 
     yield make

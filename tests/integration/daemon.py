@@ -4,21 +4,21 @@ The build under test is the one that the environment variable TEKUP_BUILD names,
 without it. What a sanitizer reports in the daemon's log fails the test at whose end it is found.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import psycopg2
 
 from client import Client
+from server import bin_directory
+from scratch import BUILD, ROOT, copy, directory, template  # noqa: F401
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("TEKUP_BUILD", ROOT / "build" / "debug")).resolve()
 TEKUPD = BUILD / "tools" / "tekupd" / "tekupd"
 TEKUP = BUILD / "tools" / "tekup" / "tekup"
 
@@ -93,18 +93,30 @@ def descendants(pid):
     return found
 
 
+@contextlib.contextmanager
+def seasoned():
+    """A DATA whose cluster is made and migrated."""
+    daemon = Daemon(fresh=True)
+    try:
+        daemon.start()
+        daemon.stop()
+        yield daemon.data
+    finally:
+        daemon.clean_up()
+
+
 class Daemon:
     alive = []  # every daemon that has not been cleaned up; conftest shows their logs
 
-    def __init__(self, config="", database_url=None, environment=None, data=None):
-        """data: a DATA to begin with, of which a copy is made."""
-        # A UNIX socket's path has room for 107 bytes, and the server's user must reach DATA.
-        self.base = pathlib.Path(tempfile.mkdtemp(prefix="tk", dir="/tmp"))
-        self.base.chmod(0o755)
+    def __init__(self, config="", database_url=None, environment=None, data=None, fresh=False):
+        """data: a DATA to begin with, of which a copy is made. fresh: it makes its private cluster itself, instead
+        of finding it made and migrated."""
+        self.base = directory("tk")  # which the server's user can pass
         self.run = self.base / "r"
         self.data = self.base / "d"
+        self.fresh = fresh
         if data:
-            subprocess.run(["cp", "-a", str(data), str(self.data)], check=True)
+            copy(data, self.data)
         self.config = self.base / "tekupd.conf"
         self.config.write_text(config)
         self.log_path = self.base / "log"
@@ -127,9 +139,17 @@ class Daemon:
     def arguments(self):
         return [str(TEKUPD), "--config", str(self.config)]
 
+    def signal(self, number, log):
+        """Sends a signal and waits until the log has this: that it was taken."""
+        before = self.log().count(log)
+        self.process.send_signal(number)
+        wait_for(lambda: self.log().count(log) > before, f"{log} in the log")
+
     def spawn(self):
         """Starts it and waits for nothing."""
         assert self.process is None, "it runs already"
+        if not self.fresh and not self.database_url and not self.data.exists():
+            copy(template("data", [TEKUPD, bin_directory() / "postgres"], seasoned), self.data)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.arguments(), env=self.environment, stdin=subprocess.DEVNULL,
@@ -245,6 +265,20 @@ class Daemon:
             wait_for(blocked, f"{count} sessions to wait for the lock")
         connection.close()
 
+    @contextlib.contextmanager
+    def hold(self, repository, *paths, source="local"):
+        """Lets a sync come to these documents and no further: somebody else is about to write them. So a
+        test finds it in its middle, however long that takes either of them."""
+        connection = self.connect()
+        try:
+            for path in paths:
+                connection.cursor().execute(
+                    'INSERT INTO vault."VaultDocument" (id, source, repository, path, content, "updatedAt")'
+                    " VALUES (%s, %s, %s, %s, 'x', now())", (repository + path, source, repository, path))
+            yield
+        finally:
+            connection.close()
+
     def postmaster_pid(self):
         """Of the private cluster; None where it does not run."""
         try:
@@ -272,6 +306,11 @@ class Daemon:
     def request_sync(self, repository, source="local"):
         answer = self.client.post("/v1/sync", {"source": source, "repository": repository})
         assert answer.status == 202, answer
+
+    def wait_waiting(self, repository, source):
+        """Waits until the sync says for what it waits, and returns its progress."""
+        return wait_for(lambda: (progress := self.sync_item(repository, source)["progress"])
+                        and progress["waitsFor"] and progress, f"the sync of {repository} to say that it waits")
 
     def wait_synced(self, repository, source="local"):
         """Waits for the end of the sync, and returns its item, whatever became of it."""
@@ -308,6 +347,12 @@ class Daemon:
         assert status["database"]["embeddings"] == embeddings
         assert status["database"]["chunks"] == chunks
         return documents, embeddings, chunks
+
+    def settled_counts(self):
+        """The same after something has gone wrong, from which the index follows in its own time."""
+        wait_for(lambda: self.client.status()["index"]["vectors"]
+                 == self.sql('SELECT count(*) FROM vault."VaultEmbedding"')[0][0], "the index to have followed")
+        return self.counts()
 
     def tekup(self, *arguments, **keywords):
         """Runs the command line against this daemon."""

@@ -1,16 +1,20 @@
 """server.py: a PostgreSQL server of the tests' own, for the cases where DATABASE_URL names one and
 where it has to be away for as long as a test wants."""
 
+import contextlib
 import os
 import pathlib
 import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import psycopg2
+
+from scratch import copy, directory, template
+
+STARTS_WITHIN_S = 300
 
 
 def bin_directory():
@@ -34,43 +38,72 @@ def unprivileged():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def make_base():
+    """A directory that the server's user may use."""
+    base = directory("tkpg")
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(base, user.pw_uid, user.pw_gid)
+    return base
+
+
+@contextlib.contextmanager
+def fresh_cluster():
+    base = make_base()
+    try:
+        subprocess.run(
+            [bin_directory() / "initdb", "-D", base / "data", "-U", "postgres", "--auth=trust",
+             "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"],
+            check=True, stdout=subprocess.DEVNULL, cwd=base, **unprivileged(),
+        )
+        yield base / "data"
+    finally:
+        shutil.rmtree(base)
+
+
 class Server:
     def __init__(self):
-        self.base = pathlib.Path(tempfile.mkdtemp(prefix="tkpg", dir="/tmp"))
+        self.base = make_base()
         self.data = self.base / "data"
         self.log = self.base / "log"
         self.process = None
-        if os.geteuid() == 0:
-            user = pwd.getpwnam("postgres")
-            os.chown(self.base, user.pw_uid, user.pw_gid)
-        self.base.chmod(0o755)
-        subprocess.run(
-            [bin_directory() / "initdb", "-D", self.data, "-U", "postgres", "--auth=trust",
-             "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"],
-            check=True, stdout=subprocess.DEVNULL, cwd=self.base, **unprivileged(),
-        )
+        copy(template("cluster", [bin_directory() / "postgres"], fresh_cluster), self.data)
 
     def start(self):
+        """The processes of a server that was killed go by themselves, and only then there is room for
+        another one."""
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while not self.try_to_start(deadline):
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+        return self
+
+    def try_to_start(self, deadline):
+        """False where another server's processes are in the way."""
+        before = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [bin_directory() / "postgres", "-D", self.data, "-k", self.base,
                  "-c", "listen_addresses=", "-c", "fsync=off"],
                 stdout=log, stderr=log, cwd=self.base, **unprivileged(),
             )
-        deadline = time.monotonic() + 60
         while True:
             try:
                 self.connect("postgres").close()
-                return self
+                return True
             except psycopg2.OperationalError:
-                assert self.process.poll() is None, self.log.read_text()
+                if self.process.poll() is not None:
+                    said = self.log.read_bytes()[before:]
+                    self.process = None
+                    assert b"pre-existing shared memory block" in said or b"lock file" in said, said.decode()
+                    return False
                 assert time.monotonic() < deadline, self.log.read_text()
                 time.sleep(0.05)
 
     def stop(self, how=signal.SIGINT):
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
         self.process.send_signal(how)
-        self.process.wait(60)
+        self.process.wait(STARTS_WITHIN_S)
         self.process = None
 
     def create_database(self, name):

@@ -20,7 +20,7 @@ import pytest
 
 from conftest import WITH_PGVECTOR
 from corpus import write_tree
-from daemon import TEKUP, descendants, process_figure, sanitizer, wait_for
+from daemon import TEKUP, Daemon, descendants, process_figure, sanitizer, wait_for
 from server import unprivileged
 
 SERVICES = ["vault", "billy", "renos", "crm", "flow"]
@@ -130,6 +130,7 @@ def backup(filled, tmp_path_factory):
 # ---- There and back ----
 
 
+@pytest.mark.plain
 def test_everything_comes_back(filled, backup, make_daemon):
     """In another DATA: rows, searches, sources, roles and rights."""
     other = make_daemon(fresh=True).start()
@@ -485,10 +486,9 @@ def test_a_pipe_elsewhere(backup, make_daemon, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def heavy(tmp_path_factory, seasoned):
+def heavy():
     """A daemon whose backup takes a while."""
-    from daemon import Daemon
-    daemon = Daemon(data=seasoned)
+    daemon = Daemon()
     try:
         daemon.start()
         daemon.client.put_document("me", "one.md", "One document among much else.")
@@ -545,6 +545,7 @@ def test_a_backup_on_a_full_disk(heavy, tmp_path):
     wait_for(lambda: not programs(heavy), "pg_dump to end")
 
 
+@pytest.mark.plain
 def test_memory_does_not_grow_with_the_database(heavy, tmp_path):
     if sanitizer():
         pytest.skip("a sanitizer's memory is its own")

@@ -389,6 +389,7 @@ def send_slowly_refused(daemon, head, piece, pieces):
         return received.split(b"\r\n")[0]
 
 
+@pytest.mark.plain
 def test_a_body_of_100_megabytes(daemon):
     """Refused with 413, and never held in memory."""
     size = 100 << 20
@@ -524,6 +525,7 @@ def test_a_slow_client_is_served(daemon):
     assert answer.startswith(b"HTTP/1.1 200") and b'"kept"' in answer
 
 
+@pytest.mark.plain
 def test_a_client_that_does_not_read_its_answers(daemon, client):
     """It keeps asking and never reads: the others are served, and the answers do not pile up without
     end."""
@@ -551,7 +553,7 @@ def test_many_idle_connections(daemon, client):
     try:
         for _ in range(500):
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(daemon.socket)
             socks.append(sock)
         for _ in range(20):
@@ -569,7 +571,7 @@ def test_pipelined_requests(daemon):
         body = b'{"query": "text", "limit": %d, "include": []}' % limit
         requests += (b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                      b"Content-Length: %d\r\n%s\r\n" % (len(body), b"Connection: close\r\n" if limit == 5 else b"")) + body
-    answer = raw(daemon.socket, requests, timeout=10)
+    answer = raw(daemon.socket, requests, timeout=120)
     counts = [int(part.split(b",")[0].split(b"}")[0]) for part in answer.split(b'"count":')[1:]]
     assert counts == [1, 2, 3, 4, 5]
 
@@ -622,4 +624,4 @@ def test_out_of_file_descriptors(make_daemon):
     assert len(daemon.log()) - began < 20000, "the log is flooded"
     for sock in socks:
         sock.close()
-    wait_for(lambda: daemon.client.search(query="text"), "searches to be served again", timeout=20)
+    wait_for(lambda: daemon.client.search(query="text"), "searches to be served again")

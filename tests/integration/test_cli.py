@@ -431,8 +431,9 @@ def test_a_closed_pipe_is_no_crash(daemon, handbook):
 # ---- On a terminal ----
 
 
-def on_terminal(daemon, *arguments, columns=100):
-    """What the command writes to a terminal."""
+def on_terminal(daemon, *arguments, columns=100, drawn=None, go_on=None):
+    """What the command writes to a terminal. The event go_on is set when drawn(output) is true, or when that has
+    been waited for in vain."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ.clear()
@@ -440,6 +441,9 @@ def on_terminal(daemon, *arguments, columns=100):
                            "LC_ALL": "C.UTF-8"})
         os.execv(TEKUP, [str(TEKUP), *map(str, arguments)])
     output = b""
+    given_up = threading.Timer(PATIENCE, go_on.set) if go_on else None
+    if given_up:
+        given_up.start()
     while True:
         try:
             piece = os.read(fd, 65536)
@@ -448,6 +452,10 @@ def on_terminal(daemon, *arguments, columns=100):
         if not piece:
             break
         output += piece
+        if go_on and not go_on.is_set() and drawn(output):
+            go_on.set()
+    if given_up:
+        given_up.cancel()
     _, status = os.waitpid(pid, 0)
     os.close(fd)
     return os.waitstatus_to_exitcode(status), output

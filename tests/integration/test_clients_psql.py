@@ -312,6 +312,7 @@ HUNDRED_MEGABYTES = r"""
     """
 
 
+@pytest.mark.plain
 def test_large_results(doors):
     """100 MB as COPY, as rows, and in one row; the daemon holds no more of it than a little."""
     pid = doors.daemon.pid

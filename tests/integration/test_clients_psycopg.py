@@ -141,13 +141,17 @@ def test_large_objects(two):
         read.unlink()
 
 
-def test_cancelling(two):
+def test_cancelling(two, doors):
     """A cancel ends what runs; one that comes when nothing does ends nothing, of nobody."""
     connection, other = two(), two()
     for connection_ in (connection, other):
         connection_.autocommit = True
-    threading.Timer(0.5, connection.cancel).start()
     asked = []
+
+    def cancel():
+        doors.wait_sql("count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(100)'",
+                       "the sleep")
+        connection.cancel()
 
     def sleep():
         with other.cursor() as cursor:
@@ -156,6 +160,7 @@ def test_cancelling(two):
 
     sleeper = threading.Thread(target=sleep)
     sleeper.start()
+    threading.Thread(target=cancel).start()
     with pytest.raises(psycopg2.errors.QueryCanceled), connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(100)")
     for number in range(50):

@@ -265,7 +265,7 @@ def test_clients_take_no_threads_and_have_a_limit(make_daemon):
     for events in clients:
         events.start()
     assert daemon.client.status()["events"] == {"clients": 30}
-    assert int(process_figure(daemon.pid, "Threads")) == threads
+    assert int(process_figure(daemon.pid, "Threads")) < threads + 10, "not one for each"
     refused = Events(daemon.socket)
     assert refused.status == 503 and "30 clients" in refused.body["error"]["message"]
     assert int(refused.headers["Retry-After"]) > 0
@@ -288,6 +288,7 @@ def flood(daemon, repository, count):
                repository, repository, count)
 
 
+@pytest.mark.plain
 def test_one_that_does_not_read_is_cut_off(make_daemon):
     daemon = make_daemon(config="[events]\nbuffer = 64 KiB\n").start()
     reader = follow(daemon)
@@ -298,11 +299,12 @@ def test_one_that_does_not_read_is_cut_off(make_daemon):
     sock.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_for(lambda: daemon.client.status()["events"]["clients"] == 2, "both")
     before = process_figure(daemon.pid, "VmRSS")
-    for number in range(5):
+    floods = 2 if sanitizer() else 5
+    for number in range(floods):
         flood(daemon, f"flood{number}", 4000)
-    reader.until(lambda event: event.data["repository"] == "flood4" and event.data["path"].startswith("4000x"))
-    # 32 MB of events have passed by; what is kept for the one that does not read is not among them.
-    wait_for(lambda: daemon.client.status()["events"]["clients"] == 1, "the other to be cut off", timeout=60)
+    reader.until(lambda event: event.data["repository"] == f"flood{floods - 1}" and event.data["path"].startswith("4000x"))
+    # 6 MB of events have passed by in each; what is kept for the one that does not read is not among them.
+    wait_for(lambda: daemon.client.status()["events"]["clients"] == 1, "the other to be cut off")
     assert "events.cut" in daemon.log()
     backlog = int(daemon.log().split("event=events.cut backlog=")[1].split()[0])
     assert backlog < 200 << 10
@@ -430,7 +432,7 @@ def test_the_feed_is_kept_for_clients_and_not_for_ever(make_daemon):
     with follow(daemon) as events:
         events.start()
         wait_for(lambda: daemon.sql(kept) == [(1,)], "the feed to be kept")
-    wait_for(lambda: daemon.sql(kept) == [(0,)], "the feed to be let go", timeout=60)
+    wait_for(lambda: daemon.sql(kept) == [(0,)], "the feed to be let go")
 
 
 def test_a_daemon_without_an_index_trims_the_feed(make_daemon, pgvector_database):
@@ -443,7 +445,6 @@ def test_a_daemon_without_an_index_trims_the_feed(make_daemon, pgvector_database
 
 def test_an_unclean_end_of_the_client(daemon):
     """Half of a request, a reset: nothing is left."""
-    before = daemon.client.status()["events"]["clients"]
     for how in range(4):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(daemon.socket)
@@ -455,7 +456,7 @@ def test_an_unclean_end_of_the_client(daemon):
                 assert piece, received
                 received += piece
         sock.close()
-    wait_for(lambda: daemon.client.status()["events"]["clients"] == before, "all to be gone")
+    wait_for(lambda: daemon.client.status()["events"]["clients"] == 0, "all to be gone")
     assert os.path.exists(daemon.socket)
 
 

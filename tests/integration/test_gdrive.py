@@ -436,8 +436,8 @@ def test_a_token_that_expires_in_the_middle(drive, source, daemon):
 def test_a_token_that_lives_shortly_is_renewed_in_time(drive, source):
     for number in range(10):
         drive.text(f"{number}.txt", f"{number}")
-    drive.life = 2
-    drive.fail(lambda request: request.query.get("alt") == "media", times=4, delay=0.7)
+    drive.life = 4
+    drive.fail(lambda request: request.query.get("alt") == "media", times=4, delay=2.5)
     made = source()
     made.sync()
     assert len(made.paths()) == 10

@@ -282,11 +282,9 @@ def test_limits_are_waited_out_visibly(start, github):
     repository.commit(FILES)
     daemon = start()
     source = Source(daemon, github, "tekup/busy")
-    github.exhaust(3)
+    github.exhaust(6)
     daemon.request_sync("tekup/busy", "github")
-    seen = wait_for(lambda: (daemon.sync_item("tekup/busy", "github") or {}).get("progress", {}).get("waitsFor"),
-                    "the wait to be seen")
-    assert "GitHub's rate limit" in str(seen)
+    assert "GitHub's rate limit" in daemon.wait_waiting("tekup/busy", "github")["waitsFor"]
     assert daemon.wait_synced("tekup/busy", "github")["status"] == "success"
     repository.commit({"a.md": "more\n"})
     github.fail(times=1, answer=answer(403, {"message": "You have exceeded a secondary rate limit."},

@@ -1,13 +1,12 @@
 """The guides of tools/guides: every block that is marked ("```sh run", "```js run") is run, in its order, and prints the
 lines of the "```text" block after it, in which "…" stands for anything; metrics, files and commands that they name are there."""
 
-import pathlib
 import re
-import socket
 import subprocess
 
 import pytest
 
+from client import free_port
 from corpus import write_tree
 from daemon import BUILD, PATIENCE, ROOT, Daemon
 
@@ -19,12 +18,6 @@ def blocks(name):
     text = (GUIDES / name).read_text()
     for match in BLOCK.finditer(text):
         yield match[1], match[2], (match[3] or "").splitlines(), text[:match.start()].count("\n") + 1
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Reader:

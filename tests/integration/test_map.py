@@ -154,8 +154,8 @@ def test_passages_of_one_document_are_no_duplicates(make_daemon):
     client = make_daemon().start().client
     same = "# Notice\n\n" + "All rights reserved by the owners of this text. " * 18 + "\n\n"
     client.put_document("own", "alone", same * 20)
-    shown = map_of(client)
-    assert shown["count"] > 10 and not any(point[3] for point in points_of(shown).values())
+    shown = map_of(client, lambda shown: shown["count"] > 10)
+    assert not any(point[3] for point in points_of(shown).values())
     hit = client.search(query="rights reserved", limit=1, include=[])[0]
     assert client.get("/v1/map/point", embeddingId=hit["embeddingId"]).json["duplicates"] == []
     client.put_document("other", "copy", same.strip())
@@ -210,7 +210,7 @@ def test_it_follows_the_index(make_daemon):
 def test_one_vector_and_equal_ones(make_daemon):
     client = make_daemon().start().client
     client.put_document("equal", "0", "text", embedding=unit(0))
-    shown = map_of(client)
+    shown = map_of(client, lambda shown: shown["count"] == 1)
     assert [point[:2] for point in points_of(shown).values()] == [(0, 0)] and shown["explained"] == [0, 0]
     client.put_document("equal", "1", "text", embedding=unit(0))
     shown = map_of(client, lambda shown: shown["count"] == 2)
@@ -268,7 +268,7 @@ def test_stopping_while_it_is_made(make_daemon):
     ask(daemon.client)
     began = time.monotonic()
     daemon.stop()
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
 
 
 @pytest.mark.parametrize("path, field, value", [
@@ -297,5 +297,5 @@ def test_while_the_database_is_away(server, make_daemon):
     daemon.client.put_document("away", "one", "text", embedding=random_vector("one"))
     embedding = daemon.client.search(embedding=random_vector("one"), include=[])[0]["embeddingId"]
     server.stop()
-    assert map_of(daemon.client)["count"] == 1
+    map_of(daemon.client, lambda shown: shown["count"] == 1)
     assert daemon.client.get("/v1/map/point", embeddingId=embedding).status == 503

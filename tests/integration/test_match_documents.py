@@ -466,6 +466,7 @@ def test_no_answer_is_of_two_moments(vault, cursor):
         for thread in threads:
             thread.start()
         stop.wait(seconds)
+        wait_for(lambda: failures or len(answers) > 5, "some answers")
         stop.set()
         for thread in threads:
             thread.join()

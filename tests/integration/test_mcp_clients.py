@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
+from client import free_port
 from daemon import PATIENCE, TEKUP, Daemon
-from test_tcp import call, free_port
+from test_tcp import call
 
 KEY = "a key for the tests"
 

@@ -158,6 +158,7 @@ def test_lines_in_pieces(daemon, start):
     assert relay.end() == []
 
 
+@pytest.mark.plain
 def test_large_lines(daemon, start):
     relay = start(daemon)
     relay.send(ping(1) | {"params": {"x": "y" * (8 << 20)}})
@@ -268,6 +269,7 @@ def test_a_client_that_is_gone(daemon):
     process.stdin.close()
 
 
+@pytest.mark.plain
 def test_nothing_is_kept_of_what_was_asked(daemon, start):
     relay = start(daemon)
     files = lambda: len(os.listdir(f"/proc/{relay.process.pid}/fd"))  # noqa: E731

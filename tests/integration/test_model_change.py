@@ -60,6 +60,21 @@ def is_settled(daemon, model, vectors=None):
             and (vectors is None or status["index"]["vectors"] == vectors))
 
 
+def hold_after(openai, batches):
+    """The embedding server answers so many requests of several texts, and those that come after them when the
+    event is set that this gives. So a test finds the change in its middle."""
+    go_on, seen = threading.Event(), []
+
+    def is_held(request):
+        if len(request.json["input"]) == 1:
+            return False
+        seen.append(request)
+        return len(seen) > batches
+
+    openai.fail(is_held, until=go_on)
+    return go_on
+
+
 def change(daemon, config, model, vectors=None):
     daemon.stop()
     daemon.config.write_text(config)
@@ -120,7 +135,7 @@ def test_the_old_one_serves_meanwhile(make, openai):
     fill(daemon, 30)
     daemon.stop()
     daemon.config.write_text(openai.config("batch = 4\nparallel = 1"))
-    documents = openai.fail(lambda request: len(request.json["input"]) > 1, delay=0.4)
+    go_on = hold_after(openai, 2)
     daemon.start()
     wait_for(lambda: (embedding_status(daemon)["change"] or {}).get("done"), "the change to get somewhere")
     status = embedding_status(daemon)
@@ -133,13 +148,14 @@ def test_the_old_one_serves_meanwhile(make, openai):
     daemon.client.delete(f"/v1/documents/{put(daemon, 'gone.md', text_of(101))['id']}")
     put(daemon, "0.md", text_of(102), status=200)
     while not is_settled(daemon, SMALL):
+        if seen:
+            go_on.set()
         for number in random.Random(len(seen)).sample(range(1, 30), 3):
             answer = search(daemon, text_of(number))
             assert answer["results"][0]["path"] == f"{number}.md", answer
             assert answer["results"][0]["similarity"] == pytest.approx(1, abs=2e-3), "by its own model"
             seen.add(answer["model"])
     assert seen >= {HASH}
-    assert documents.delay == 0.4
     for query, path in ((text_of(100), "meanwhile.md"), (text_of(102), "0.md"), (text_of(7), "7.md")):
         answer = search(daemon, query)
         assert answer["model"] == SMALL and answer["results"][0]["path"] == path
@@ -225,11 +241,12 @@ def test_from_one_model_of_a_server_to_another(make, openai):
     daemon = make(openai.config()).start()
     fill(daemon, 6)
     daemon.stop()
-    slow = openai.fail(lambda request: request.json["model"] == LARGE, delay=1.5)
+    go_on = threading.Event()
+    openai.fail(lambda request: request.json["model"] == LARGE, until=go_on)
     daemon.config.write_text(openai.config(f"model = {LARGE}"))
     daemon.start()
     expect_found(daemon, (2,), SMALL)
-    assert slow
+    go_on.set()
     wait_for(lambda: is_settled(daemon, LARGE, 6), "the change")
     openai.mend()
     expect_found(daemon, (2, 5), LARGE)
@@ -289,15 +306,17 @@ def test_sql_goes_with_the_switch(make, openai):
     daemon.stop()
     connection.close()
     daemon.config.write_text(openai.config("batch = 4\nparallel = 1"))
-    openai.fail(lambda request: len(request.json["input"]) > 1, delay=0.5)
+    go_on = hold_after(openai, 1)
     daemon.start()
     connection = daemon.connect()
     connection.autocommit = True
     cursor = connection.cursor()
     thread = threading.Thread(target=watch)
     thread.start()
+    wait_for(lambda: HASH in both or not thread.is_alive(), "the old model to be seen")
+    go_on.set()
     wait_for(lambda: is_settled(daemon, SMALL, 20), "the change")
-    time.sleep(0.3)
+    wait_for(lambda: SMALL in both or not thread.is_alive(), "the new model to be seen")
     stop.set()
     thread.join()
     assert not wrong, wrong[:3]
@@ -321,7 +340,7 @@ def test_two_daemons_go_together(make, openai, server):
     fill(second, 40)
     first.start()
     expect_found(first, (3,), HASH)
-    assert embedding_status(first)["change"]["to"] == SMALL
+    wait_for(lambda: (embedding_status(first)["change"] or {}).get("to") == SMALL, "the change to be told of")
     openai.fail(delay=0.1)
     second.stop()
     wait_for(lambda: len(openai.inputs) >= 8, "the change by the one that leads now")
@@ -356,7 +375,7 @@ def test_searches_in_the_database(make, openai, pgvector_database):
     fill(daemon, 20)
     expect_found(daemon, (3,), HASH)
     daemon.stop()
-    openai.fail(lambda request: len(request.json["input"]) > 1, delay=0.5)
+    go_on = hold_after(openai, 1)
     daemon.config.write_text(backend + openai.config("batch = 4\nparallel = 1"))
     daemon.start()
     models = set()
@@ -364,5 +383,6 @@ def test_searches_in_the_database(make, openai, pgvector_database):
         answer = search(daemon, text_of(9))
         assert answer["results"][0]["path"] == "9.md" and answer["results"][0]["similarity"] > 0.998, answer
         models.add(answer["model"])
+        go_on.set()
     assert models == {HASH, SMALL}
     expect_found(daemon, (0, 19), SMALL)

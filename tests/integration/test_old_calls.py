@@ -5,11 +5,10 @@ import datetime
 import hashlib
 import hmac
 import http.client
-import socket
 
 import pytest
 
-from client import Response, raw
+from client import Response, free_port, raw
 
 TEXTS = {
     ("github", "tekup/handbook", "leave.md"): "Whoever wants a day off asks a week before. A day off is paid.",
@@ -205,9 +204,7 @@ def over_tcp(port, method, path, body=None, **headers):
 
 
 def test_the_key_comes_in_either_header(make_daemon):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     daemon = make_daemon(config=f"[http]\nlisten = 127.0.0.1:{port}\n",
                          environment={"TEKUP_HTTP_KEY": KEY, "TEKUP_GITHUB_WEBHOOK_SECRET": "secret"})
     daemon.start()

@@ -225,22 +225,22 @@ def test_limits_are_waited_out(make, openai):
     openai.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s",
                       "x-ratelimit-remaining-tokens": "100000", "x-ratelimit-reset-tokens": "0s"}
     put(daemon, "y", "another text")
-    began = time.monotonic()
     put(daemon, "z", "a third text")
-    assert time.monotonic() - began >= 0.8, "nothing is sent before the limit is back"
+    second, third = openai.requests[-2:]
+    assert third.time - second.time >= 0.9, "nothing is sent before the limit is back"
     assert [request.status for request in openai.requests] == [429, 429, 200, 200, 200]
 
 
 def test_a_query_does_not_wait_behind_documents(make, openai):
     daemon = make("parallel = 1")
-    slow = openai.fail(lambda request: "slowly" in request.body.decode(), delay=3)
+    go_on = threading.Event()
+    openai.fail(lambda request: "slowly" in request.body.decode(), until=go_on)
     writer = threading.Thread(target=put, args=(daemon, "slow", "slowly does it"))
     writer.start()
     wait_for(lambda: openai.requests, "the document to be on its way")
-    began = time.monotonic()
-    assert daemon.client.search(query="quickly", limit=1) == []
-    assert time.monotonic() - began < 2.5
-    assert slow.delay == 3
+    assert daemon.client.search(query="quickly", limit=1) == [], "answered while the document is not"
+    assert writer.is_alive()
+    go_on.set()
     writer.join()
 
 
@@ -267,7 +267,7 @@ def test_a_daemon_that_waits_for_the_server_stops_at_once(make, openai):
     wait_for(lambda: openai.requests, "the call")
     began = time.monotonic()
     daemon.stop()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     writer.join()
 
 
@@ -283,7 +283,7 @@ def test_a_daemon_that_waits_for_a_limit_stops_at_once(make, openai):
     assert len(openai.requests) == 1, "nothing is sent before the limit is back"
     began = time.monotonic()
     daemon.stop()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     writer.join()
 
 

@@ -10,12 +10,11 @@ import hmac
 import http.client
 import json
 import re
-import socket
 import uuid
 
 import pytest
 
-from client import Client, Response, target
+from client import Client, Response, free_port, target
 from daemon import Daemon, wait_for
 from events import Events
 from openapi import Description
@@ -31,9 +30,7 @@ UNSEEN = {500, 503}
 
 @pytest.fixture(scope="module")
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture(scope="module")

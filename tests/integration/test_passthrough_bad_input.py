@@ -102,6 +102,7 @@ def test_a_name_of_a_megabyte(daemon, long):
         assert wire.read() is None
 
 
+@pytest.mark.plain
 def test_a_client_that_does_not_read(daemon):
     before = process_figure(daemon.pid, "VmRSS")
     wires = [Wire(daemon.run) for _ in range(2)]
@@ -121,6 +122,7 @@ def test_a_client_that_does_not_read(daemon):
         wire.close()
 
 
+@pytest.mark.plain
 def test_a_server_that_does_not_read(daemon):
     """A client that pipelines without end, behind a query that takes a while."""
     before = process_figure(daemon.pid, "VmRSS")
@@ -135,6 +137,7 @@ def test_a_server_that_does_not_read(daemon):
 
 
 def test_more_clients_than_there_may_be(daemon):
+    wait_for(lambda: figures(daemon)["clients"] == 1, "those of other tests to be gone")
     first = []
     try:
         refused = 0
@@ -156,6 +159,7 @@ def test_more_clients_than_there_may_be(daemon):
     wait_for(lambda: figures(daemon)["clients"] == 1, "the others to be gone")
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(bool(sanitizer()), reason="a sanitizer needs memory of its own")
 def test_idle_clients_cost_little(make_daemon):
     daemon = make_daemon()
@@ -216,7 +220,7 @@ def test_random_messages(daemon):
     with Wire(daemon.run, TimeZone="Asia/Tokyo") as steady:
         steady.ask(parse("a", "SELECT 'steady'"), SYNC)
         rounds = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or rounds <= 20:
             rounds += 1
             wires = [Wire(daemon.run) for _ in range(3)]
             for wire in wires:
@@ -236,4 +240,3 @@ def test_random_messages(daemon):
                 ("Asia/Tokyo", "4MB")], rounds
             assert steady.value("SELECT count(*) FROM pg_listening_channels()") == "0", rounds
             wires[0].close()
-    assert rounds > 20

@@ -19,6 +19,13 @@ def daemon():
         daemon.clean_up()
 
 
+@pytest.fixture(autouse=True)
+def everything_given_back(daemon):
+    """After each test, and after its clients have gone."""
+    yield
+    wait_for(lambda: figures(daemon)["leased"] == 0 and pinned(daemon) == 0, "everything to be given back")
+
+
 def backend(wire):
     return wire.value("SELECT pg_backend_pid()")
 

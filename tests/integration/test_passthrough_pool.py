@@ -2,7 +2,6 @@
 back clean by whoever goes, however that is."""
 
 import signal
-import socket
 import struct
 import subprocess
 import threading
@@ -15,6 +14,9 @@ from daemon import Daemon, is_running, wait_for
 from wire import Wire, bind, cancel, execute, message, parse, query, startup, text, SYNC
 
 ROLES = ["tekup_vault", "tekup_billy", "tekup_renos", "tekup_crm", "tekup_flow", "tekup_admin"]
+
+
+WAIT_S = 10  # for a connection
 
 
 def superuser(daemon):
@@ -50,7 +52,7 @@ def figures(daemon, role="tekup_billy"):
 
 @pytest.fixture(scope="module")
 def daemon():
-    daemon = Daemon(config="[passthrough]\nconnection_limit = 3\nwait_timeout = 3\n")
+    daemon = Daemon(config=f"[passthrough]\nconnection_limit = 3\nwait_timeout = {WAIT_S}\n")
     try:
         daemon.start()
         daemon.sql("CREATE TABLE IF NOT EXISTS billy.things (a int)")
@@ -96,21 +98,24 @@ def test_many_clients_share_few_connections(daemon, wires):
 
 def test_every_role_gets_its_turn(daemon):
     """Two roles more than there are connections, each with more clients than it could have."""
-    done = {role: 0 for role in ROLES[:5]}
+    done, failures = {role: 0 for role in ROLES[:5]}, []
     end = time.monotonic() + 2
 
     def work(role):
-        with Wire(daemon.run, role) as client:
-            while time.monotonic() < end:
-                assert client.value("SELECT current_user") == role
-                done[role] += 1
+        try:
+            with Wire(daemon.run, role) as client:
+                while time.monotonic() < end or not done[role]:
+                    assert client.value("SELECT current_user") == role
+                    done[role] += 1
+        except Exception as failure:
+            failures.append(failure)
 
     threads = [threading.Thread(target=work, args=(role,)) for role in ROLES[:5] for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(done.values()), done
+    assert not failures and all(done.values()), (done, failures)
 
 
 def test_the_wait_has_an_end(daemon, wires):
@@ -122,8 +127,8 @@ def test_the_wait_has_an_end(daemon, wires):
     began = time.monotonic()
     said = waits.error(query("SELECT 1"))
     assert (said["S"], said["C"]) == ("FATAL", "53300")
-    assert "timed out after 3 s" in said["M"]
-    assert 2 < time.monotonic() - began < 30
+    assert f"timed out after {WAIT_S} s" in said["M"]
+    assert WAIT_S - 1 < time.monotonic() - began < 60
     assert waits.read() is None
     # In their turn: who comes first is served first.
     first, second = wires(), wires()
@@ -180,19 +185,24 @@ def test_a_client_that_goes_in_the_middle(daemon, wires, leave):
              "the server to be done")
     second = wires()
     assert second.value("SELECT count(*) FROM billy.things") == "0"
-    assert server_connections(daemon) <= 3
+    # The server ends a session a moment after it was closed, when another has taken its place.
+    wait_for(lambda: server_connections(daemon) <= 3, "the server to have as few connections")
 
 
 def test_cancel(daemon, wires):
     first, second = wires(), wires()
+    lock = superuser(daemon)
+    lock.cursor().execute("SELECT pg_advisory_lock(77)")
     first.send(query("SELECT pg_sleep(600)"))
-    second.send(query("SELECT pg_sleep(1)"))
-    wait_for(lambda: figures(daemon)["leased"] == 2, "both to run")
+    second.send(query("SELECT pg_advisory_xact_lock(77)"))
+    wait_for(lambda: ask(daemon, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'tekup_billy'"
+                                 " AND wait_event IN ('PgSleep', 'advisory')") == [(2,)], "both to run")
     cancel(daemon.run, (first.key[0], first.key[1] ^ 1))
     cancel(daemon.run, (first.key[0] + 1000, first.key[1]))
     cancel(daemon.run, first.key)
     said = first.until_ready()
     assert said[-2].fields()["C"] == "57014"
+    lock.close()
     assert [found.kind for found in second.until_ready()] == list("TDCZ")
     # One that comes too late hits nobody.
     for _ in range(50):

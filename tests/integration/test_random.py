@@ -25,7 +25,7 @@ import psycopg2
 import pytest
 
 from corpus import paragraph
-from daemon import Daemon, wait_for
+from daemon import PATIENCE, Daemon, wait_for
 from server import Server
 from vectors import DIMENSIONS, random_vector
 
@@ -252,7 +252,7 @@ class Scene:
         self.broken = None
         self.daemons = []
         self.server = Server()
-        self.start_server()
+        self.server.start()
         self.server.create_database("tekup_db")
         self.first = self.make_daemon()
         self.second = self.make_daemon()
@@ -275,15 +275,6 @@ class Scene:
                     daemon.process = None
                     daemon.spawn()
 
-    def start_server(self):
-        """The processes of one that was killed go by themselves, and only then there is room for it."""
-        def started():
-            try:
-                return self.server.start()
-            except AssertionError:
-                return None
-        wait_for(started, "the server to start")
-
     def connect(self):
         return psycopg2.connect(self.server.url())
 
@@ -298,7 +289,7 @@ class Scene:
                 return daemon.client.get("/readyz").status == 200
             except (OSError, http.client.HTTPException):
                 return False
-        wait_for(back, "the daemon to be back", timeout=240)
+        wait_for(back, "the daemon to be back", timeout=4 * PATIENCE)
 
     def verify(self, daemon):
         """A daemon that has not noticed a fault yet may say that it can verify, and then cannot."""
@@ -311,7 +302,7 @@ class Scene:
                 return None
             assert done.returncode == 0 and answer["result"]["equal"], f"seed {SEED}: {answer}"
             return answer["result"]
-        return wait_for(verified, "tekup db verify", timeout=240)
+        return wait_for(verified, "tekup db verify", timeout=4 * PATIENCE)
 
     def close(self):
         self.over.set()
@@ -343,7 +334,7 @@ def kill_server(scene, rng):
     process.wait(60)
     scene.server.process = None
     time.sleep(rng.uniform(0, 1))
-    scene.start_server()
+    scene.server.start()
 
 
 def kill_one_backend(scene, rng):
@@ -438,7 +429,7 @@ def test_random(scene):
     finally:
         scene.over.set()
         for writer in writers:
-            writer.join(240)
+            writer.join(4 * PATIENCE)
     for writer in writers:
         print(f"{writer.name}: {writer.steps} steps, {writer.failed} failed", flush=True)
         assert not writer.is_alive() and writer.broken is None, f"seed {SEED}: {writer.name}: {writer.broken!r}"

@@ -2,15 +2,17 @@
 
 import calendar
 import json
+import pathlib
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
 from corpus import write_tree
-from daemon import TEKUP, wait_for
+from daemon import PATIENCE, TEKUP, wait_for
 from events import Events
 from fakes.drive import Drive
 from fakes.service import answer
@@ -56,8 +58,7 @@ def is_listing(request):
 
 
 def wait_waiting(daemon, name):
-    return wait_for(lambda: (p := daemon.sync_item(name, "gdrive")["progress"]) and p["waitsFor"] and p,
-                    "the sync to say that it waits")
+    return daemon.wait_waiting(name, "gdrive")
 
 
 # ---- Waits ----
@@ -90,7 +91,7 @@ def test_a_wait_is_told_and_keeps_nobody_else_waiting(make_daemon, drive, tmp_pa
         before = time.monotonic()
         assert daemon.client.delete("/v1/sync", source="gdrive", repository=f"d{number}").status == 202
         item = daemon.wait_synced(f"d{number}", "gdrive")
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 120, "it does not wait for the ten minutes to be over"
         assert item["status"] == "error" and "cancelled" in item["errorMessage"]
     drive.mend()
     assert daemon.sync("d0", "gdrive")["documentCount"] == 8
@@ -112,14 +113,20 @@ def test_cancel_on_the_command_line(daemon, drive, shared):
     assert answer_["items"][0]["documentCount"] == 8
 
 
+def takes(pid, number):
+    """Whether the process has a handler for the signal."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"SigCgt:\s*(\w+)", status).group(1), 16) >> (number - 1) & 1
+
+
 def test_ctrl_c_leaves_the_sync_going(daemon, drive, shared):
     drive.fail(is_listing, answer=busy())
     process = subprocess.Popen([str(TEKUP), "sync", "gdrive", shared], env=daemon.environment,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_waiting(daemon, shared)
-    time.sleep(0.5)
+    wait_for(lambda: takes(process.pid, signal.SIGINT), "it to watch the sync")
     process.send_signal(signal.SIGINT)
-    _, said_there = process.communicate(timeout=30)
+    _, said_there = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT and b"goes on" in said_there
     assert daemon.sync_item(shared, "gdrive")["progress"]["running"]
     daemon.client.delete("/v1/sync", source="gdrive", repository=shared)
@@ -141,7 +148,9 @@ def test_a_source_is_removed_while_it_is_synced(daemon, drive, shared):
 
 
 def test_bars_for_several_at_once(daemon, drive, shared, tmp_path):
-    drive.fail(is_content, delay=0.5)
+    go_on = threading.Event()
+    drive.fail(is_content, times=4)
+    drive.fail(is_content, until=go_on)
     (tmp_path / "tree").mkdir()
     write_tree(tmp_path / "tree", files=3, sections=1)
     daemon.add_source("beside", tmp_path / "tree")
@@ -149,11 +158,16 @@ def test_bars_for_several_at_once(daemon, drive, shared, tmp_path):
                       {"keyFile": str(tmp_path / "key.json"), "baseUrl": drive.url}})
     for name in (shared, "second"):
         daemon.request_sync(name, "gdrive")
-    code, output = on_terminal(daemon, "sync", columns=140)
+
+    def drawn(output):
+        """Both, one of which has got somewhere."""
+        frames = output.decode(errors="replace").split("\x1b[J")
+        return any(shared[:20] in frame and "gdrive second" in frame and "█" in frame for frame in frames)
+
+    code, output = on_terminal(daemon, "sync", columns=140, drawn=drawn, go_on=go_on)
     assert code == 0, output
     text = output.decode()
-    frames = text.split("\x1b[J")
-    assert any(shared[:20] in frame and "gdrive second" in frame and "█" in frame for frame in frames), frames
+    assert drawn(output), text
     assert re.search(r"\d of 8 files", text)
     for name in (f"gdrive {shared}", "gdrive second", "local beside"):
         assert re.search(rf"done +\S* ?{re.escape(name)}: ", re.sub(r"\x1b\[[0-9;]*m", "", text)), text
@@ -270,7 +284,7 @@ def test_what_is_wrong_is_said_in_words(daemon, drive, tmp_path):
     drive.fail(lambda request: "/token" not in request.path, answer=busy())
     before = time.monotonic()
     waits = daemon.tekup("sources", "test", *place, "--key-file", key)
-    assert waits.returncode == 1 and time.monotonic() - before < 20
+    assert waits.returncode == 1 and time.monotonic() - before < 120
     assert b"UTC" in waits.stderr, waits
     answer_ = json.loads(daemon.tekup("sources", "test", *place, "--key-file", key, "--json").stdout)
     assert answer_["error"]["code"] == "unavailable"

@@ -11,15 +11,9 @@ import time
 import pytest
 
 from daemon import Daemon, sanitizer, wait_for
-from client import Response
+from client import Response, free_port
 
 KEY = "correct horse battery staple"
-
-
-def free_port(family=socket.AF_INET, host="127.0.0.1"):
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
 
 
 def call(port, method="GET", path="/v1/status", body=None, host="127.0.0.1", **headers):
@@ -173,7 +167,7 @@ def test_a_delivery_that_is_large(daemon):
     ("listen = 127.0.0.1:0\nopen_loopback = maybe", None, "on or off"),
 ])
 def test_what_would_let_anybody_in_is_refused(make, config, key, words):
-    daemon = make(f"[http]\n{config}\n[passthrough]\nlisten = off\n",
+    daemon = make(f"[http]\n{config}\n[passthrough]\nlisten = off\n", fresh=True,
                   environment={} if key is None else {"TEKUP_HTTP_KEY": key})
     daemon.spawn()
     assert daemon.wait_exit() == 1
@@ -230,7 +224,7 @@ def begin(daemon):
 
 def is_closed(port):
     try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
+        socket.create_connection(("127.0.0.1", port), 60).close()
         return False
     except ConnectionRefusedError:
         return True

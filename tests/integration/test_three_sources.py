@@ -1,6 +1,7 @@
 """`tekup sync` on every kind of source at once, with an embedding server, watched to its end."""
 
 import re
+import threading
 
 import pytest
 
@@ -15,12 +16,12 @@ from test_cli import machine, on_terminal, said
 
 
 def plain(output):
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", output.decode())
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", output.decode(errors="replace"))
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
-    """A Drive, a GitHub, a Notion and an embedding server, which take their time."""
+    """A Drive, a GitHub, a Notion and an embedding server, which take their time where it says so."""
     with Drive() as drive, OpenAI() as openai, GitHub(tmp_path_factory.mktemp("github")) as github, \
             Notion() as notion:
         home = notion.page("Wiki", [heading(1, "Wiki"), paragraph("The heron nests beside the old mill.")])
@@ -35,7 +36,6 @@ def services(tmp_path_factory):
         drive.text("notes.txt", "The anchor of the ship Vera weighs four tons.")
         drive.make("logo.png", "image/png", content=b"\x89PNG")
         drive.fail(lambda request: "/export" in request.path or "alt=media" in request.raw, delay=0.05)
-        openai.fail(delay=0.1)
         yield drive, openai, github, notion
 
 
@@ -71,11 +71,21 @@ EXPECTED = {("local", "tree"): 32, ("gdrive", "handbook"): 21, ("github", "acme/
 def test_watched_to_its_end(daemon, services):
     for source, repository in EXPECTED:
         said(daemon.tekup("sources", "test", source, repository))
-    code, output = on_terminal(daemon, "sync", columns=150)
+    go_on = threading.Event()
+    _, openai, _, _ = services
+    openai.mend()
+    openai.fail(times=3, delay=0.1)
+    openai.fail(until=go_on)
+
+    def drawn(output):
+        """All, one of which has got somewhere."""
+        frames = [plain(frame) for frame in output.split(b"\x1b[J")]
+        labels = [f"{source} {repository}" for source, repository in EXPECTED]
+        return any(all(label in frame for label in labels) and "█" in frame for frame in frames)
+
+    code, output = on_terminal(daemon, "sync", columns=150, drawn=drawn, go_on=go_on)
     assert code == 0, output
-    frames = [plain(frame) for frame in output.split(b"\x1b[J")]
-    labels = [f"{source} {repository}" for source, repository in EXPECTED]
-    assert any(all(label in frame for label in labels) and "█" in frame for frame in frames), frames
+    assert drawn(output), output
     text = plain(output)
     for (source, repository), count in EXPECTED.items():
         assert re.search(rf"done +{source} {repository}: {count} documents; {count} written", text), text

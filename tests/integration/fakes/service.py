@@ -63,12 +63,13 @@ def answer(status, content=None, headers=()):
 class Fault:
     """What is done to the next `times` requests for which `when` is true (None: to all).
 
-    answer: given instead; delay: seconds before anything is sent; cut: the connection is cut after so
-    many bytes of the body; trickle: seconds between pieces of 1,000 bytes of the body."""
+    answer: given instead; delay: seconds before anything is sent; until: an Event before which nothing is
+    sent; cut: the connection is cut after so many bytes of the body; trickle: seconds between pieces of
+    1,000 bytes of the body."""
 
-    def __init__(self, when, times=None, answer=None, delay=0, cut=None, trickle=0):
+    def __init__(self, when, times=None, answer=None, delay=0, until=None, cut=None, trickle=0):
         self.when, self.times, self.answer = when, times, answer
-        self.delay, self.cut, self.trickle = delay, cut, trickle
+        self.delay, self.until, self.cut, self.trickle = delay, until, cut, trickle
 
 
 class Service:
@@ -176,6 +177,8 @@ class Service:
         fault = self._fault(request)
         if fault.delay:
             self.ending.wait(fault.delay)
+        while fault.until and not fault.until.wait(0.05) and not self.ending.is_set():
+            pass
         given = fault.answer or self.handle(request) or answer(404, {"message": "Not Found"})
         request.status = given.status
         self._send(handler, request, given, fault)
