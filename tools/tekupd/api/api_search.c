@@ -5,10 +5,10 @@
  * where that means to ask a server; those with a metadata filter ask PostgreSQL which documents
  * match; the mirror is searched, and PostgreSQL's full-text index (search.c); the texts of the hits
  * are fetched; the answer is written. The steps that need PostgreSQL run on the clerks, the others
- * on the searchers, but for short searches by a vector, which the event loop answers itself: to
- * wake another thread, and then the loop again, would take as long as the search does. When
- * PostgreSQL is away, or all clerks are busy, the texts are left out, hybrid searches go by the
- * vectors alone, and the answer says so.
+ * on the searchers, but for short searches, which the event loop answers itself: to wake another
+ * thread, and then the loop again, would take as long as the search does. When PostgreSQL is away,
+ * or all clerks are busy, the texts are left out, hybrid searches go by the vectors alone, and the
+ * answer says so.
  *
  * With search.backend = postgres a clerk does all of it but the reading.
  */
@@ -523,17 +523,19 @@ static struct job *job_create(struct daemon *daemon, struct http_request *reques
     return job;
 }
 
-/* Whether it takes so little time in memory that handing it to another thread would cost as much:
- * the others of the loop can wait for it. What asks PostgreSQL or a server goes to other threads
- * anyway, but not what is embedded here, nor filters, which may look at every document. */
+/* Whether what the loop does of it takes so little time that handing it to another thread would
+ * cost as much: the others of the loop can wait for it. What asks PostgreSQL or a server goes to
+ * other threads anyway; a short text is embedded in less time than they take to wake. Not so
+ * filters, with which a search may look at ten times as much, or at every document. */
 static bool is_short(const struct daemon *daemon, const struct search *search)
 {
-    enum { SHORT_LIMIT = 50, SHORT_EF = 200 };
+    enum { SHORT_LIMIT = 50, SHORT_EF = 200, SHORT_TEXT = 1000 };
     const struct search_request *wanted = &search->wanted;
     const size_t ef = wanted->ef > 0 ? wanted->ef : atomic_load(&daemon->ef);
-    return daemon->follower != NULL && wanted->has_vector && wanted->limit <= SHORT_LIMIT &&
-           ef <= SHORT_EF && wanted->diversity <= 0 && wanted->source == NULL &&
-           wanted->repository == NULL && wanted->path_prefix == NULL;
+    return daemon->follower != NULL &&
+           (wanted->has_vector || strnlen(wanted->query, SHORT_TEXT + 1) <= SHORT_TEXT) &&
+           wanted->limit <= SHORT_LIMIT && ef <= SHORT_EF && wanted->diversity <= 0 &&
+           wanted->source == NULL && wanted->repository == NULL && wanted->path_prefix == NULL;
 }
 
 static void hand_over(struct job *job, work_fn fn)
