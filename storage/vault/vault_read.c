@@ -1,5 +1,6 @@
 /* Reading documents, by id, by place, in order, by metadata, and for search results. */
 #include "storage/base/utf8.h"
+#include "storage/prepared.h"
 #include "storage/sql.h"
 #include "storage/vault/vault.h"
 #include "storage/vault/vault_row.h"
@@ -286,7 +287,7 @@ int vault_fetch_passages(struct pool *pool, const int64_t *embedding_ids, size_t
     }
     struct sql sql = {0};
     sql_bytes(&sql, INT8_ARRAY, ids.data, ids.length);
-    PGresult *result = sql_query(pool, passage_statement(what), &sql, err);
+    PGresult *result = prepared_query(pool, passage_statement(what), &sql, err);
     if (result == NULL) goto out;
     rc = read_passages(result, count, what, passages, err);
     PQclear(result);
