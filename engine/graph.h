@@ -134,9 +134,6 @@ bool tk_graph_put_link(struct graph *graph, struct session *session, uint32_t ow
 /* Under the out lock of `owner`: takes position `at` out of its list. False when memory ran out. */
 bool tk_graph_drop_link(struct graph *graph, struct session *session, uint32_t owner, uint32_t at);
 
-/* Enters `from` into the inlinks of `to`, whatever state it is in. For a graph nobody else uses
- * yet. False when memory ran out. */
-bool tk_graph_note_inlink(struct graph *graph, uint32_t from, uint32_t to);
 /* Strikes `from` from the inlinks of `to`. */
 void tk_graph_strike(struct graph *graph, uint32_t from, uint32_t to);
 

@@ -44,14 +44,6 @@ static bool enter(struct graph *graph, uint32_t from, uint32_t to)
     return entered;
 }
 
-bool tk_graph_note_inlink(struct graph *graph, uint32_t from, uint32_t to)
-{
-    pthread_mutex_lock(tk_in_lock(graph, to));
-    bool noted = append(graph, &tk_store_node(graph->store, to)->in, from);
-    pthread_mutex_unlock(tk_in_lock(graph, to));
-    return noted;
-}
-
 /* Under the in lock. */
 static void strike_locked(struct inlinks *in, uint32_t from)
 {

@@ -63,12 +63,6 @@ void copy_in_int4(struct copy_in *copy, int32_t value)
     sql_put_int4(&copy->pending, value);
 }
 
-void copy_in_int8(struct copy_in *copy, int64_t value)
-{
-    sql_put_int4(&copy->pending, sizeof(value));
-    sql_put_int8(&copy->pending, value);
-}
-
 void copy_in_bytes(struct copy_in *copy, const void *bytes, size_t length)
 {
     sql_put_int4(&copy->pending, (int32_t)length);

@@ -21,7 +21,6 @@ struct copy_in {
 int copy_in_begin(struct copy_in *copy, PGconn *conn, const char *statement, struct error *err);
 int copy_in_row(struct copy_in *copy, int fields, struct error *err); /* begins a row */
 void copy_in_int4(struct copy_in *copy, int32_t value);
-void copy_in_int8(struct copy_in *copy, int64_t value);
 void copy_in_bytes(struct copy_in *copy, const void *bytes, size_t length);
 /* A field whose bytes are appended to the returned buffer until it is closed. */
 struct buffer *copy_in_open(struct copy_in *copy);

@@ -13,7 +13,8 @@
 
 enum { LIFE_S = 3600, SKEW_S = 60, KEY_BITS_LEAST = 2048 };
 
-char *drive_base64url(const void *bytes, size_t length)
+/* Base64 of URLs without padding (RFC 4648, 5), which the caller frees; NULL: out of memory. */
+static char *base64url(const void *bytes, size_t length)
 {
     char *text = malloc(4 * ((length + 2) / 3) + 1);
     if (text == NULL) return NULL;
@@ -98,7 +99,7 @@ static char *encode(json_t *object)
 {
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
-    char *encoded = text != NULL ? drive_base64url(text, strlen(text)) : NULL;
+    char *encoded = text != NULL ? base64url(text, strlen(text)) : NULL;
     free(text);
     return encoded;
 }
@@ -133,7 +134,7 @@ static char *make_signature(const struct drive_key *key, const struct buffer *si
         EVP_DigestSign(context, NULL, &length, message, signed_part->length) == 1 &&
         (bytes = malloc(length)) != NULL &&
         EVP_DigestSign(context, bytes, &length, message, signed_part->length) == 1)
-        encoded = drive_base64url(bytes, length);
+        encoded = base64url(bytes, length);
     free(bytes);
     EVP_MD_CTX_free(context);
     return encoded;

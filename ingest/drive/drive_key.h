@@ -27,7 +27,4 @@ void drive_key_free(struct drive_key *key);
 char *drive_key_sign(const struct drive_key *key, const char *scope, const char *audience,
                      const char *subject, time_t now, struct error *err);
 
-/* Base64 of URLs without padding (RFC 4648, 5), which the caller frees; NULL: out of memory. */
-char *drive_base64url(const void *bytes, size_t length);
-
 #endif

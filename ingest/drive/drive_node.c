@@ -24,13 +24,6 @@ bool drive_node_is_folder(const struct drive_node *node)
     return strcmp(node->mime, DRIVE_FOLDER) == 0;
 }
 
-bool drive_node_has_parent(const struct drive_node *node, const char *id)
-{
-    for (size_t i = 0; i < node->parent_count; i++)
-        if (strcmp(node->parents[i], id) == 0) return true;
-    return false;
-}
-
 void drive_node_sha(const struct drive_node *node, char out[65])
 {
     if (node->md5 != NULL) {

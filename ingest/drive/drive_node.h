@@ -47,7 +47,6 @@ bool drive_is_id(const char *id);
 struct drive_node *drive_node_read(const json_t *file);
 void drive_node_free(struct drive_node *node);
 bool drive_node_is_folder(const struct drive_node *node);
-bool drive_node_has_parent(const struct drive_node *node, const char *id);
 
 /* What identifies the content: the MD5 that Drive has of it, or where it has none a hash of the id,
  * type and time of the last change. */

@@ -186,11 +186,6 @@ out:
     return NULL;
 }
 
-uid_t cluster_user(const struct cluster *cluster)
-{
-    return cluster->user.uid;
-}
-
 const char *cluster_conninfo(const struct cluster *cluster)
 {
     return cluster->conninfo;

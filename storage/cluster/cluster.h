@@ -32,9 +32,6 @@ struct cluster *cluster_open(const char *data_directory, const char *run_directo
 /* conninfo for the pool: the database tekup_db as tekup_admin. Owned by the cluster. */
 const char *cluster_conninfo(const struct cluster *cluster);
 
-/* The user that the server runs as. */
-uid_t cluster_user(const struct cluster *cluster);
-
 /* Starts the server again if it is gone. Cheap when it runs. */
 int cluster_ensure(struct cluster *cluster, struct error *err);
 

@@ -113,11 +113,6 @@ void client_free(struct client *client)
     free(client);
 }
 
-const char *client_socket(const struct client *client)
-{
-    return client->socket;
-}
-
 /* ---- One call ---- */
 
 void response_free(struct response *response)

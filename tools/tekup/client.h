@@ -35,8 +35,6 @@ int client_find_run(char run[PATHS_SIZE], struct error *err);
 struct client *client_create(struct error *err);
 void client_free(struct client *client);
 
-const char *client_socket(const struct client *client);
-
 /* Says why no whole answer came over the socket, seen from the person at the keyboard. code and
  * reason are libcurl's. Returns -1. */
 int client_explain(const char *socket, int code, const char *reason, struct error *err);
