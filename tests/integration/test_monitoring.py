@@ -5,10 +5,16 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 
+import psycopg2
 import pytest
 
+from daemon import Daemon, wait_for
 from prometheus import Metrics
 
 yaml = pytest.importorskip("yaml", reason="python3-yaml is not here")
@@ -144,6 +150,72 @@ def test_promtool_takes_the_rules_and_the_queries(promtool, tmp_path):
     queries.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
     for file in (RULES, queries):
         promtool("check", "rules", file)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A Prometheus that has watched a daemon at work for a while; asks it a query."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not here (Debian's package)")
+    ours, its = free_port(), free_port()
+    config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(RULES)],
+              "scrape_configs": [{"job_name": "tekupdb", "static_configs": [{"targets": [f"127.0.0.1:{ours}"]}]}]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    tree = tmp_path / "tree"
+    tree.mkdir()
+
+    def ask(what, **parameters):
+        url = f"http://127.0.0.1:{its}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url) as answer:
+            return json.load(answer)["data"]
+
+    def work():
+        daemon.client.put_document("r", "p", "A text to have figures of.")
+        for mode in ("vector", "text", "hybrid"):
+            daemon.client.search(query="a text", mode=mode)
+        (tree / "a.md").write_text(f"Text {daemon.client.search(query='a text')}")
+        daemon.sync("tree")
+        psycopg2.connect(host=str(daemon.run), user="tekup_vault", dbname="tekup_db").close()
+        try:
+            up = ask("query", query="count_over_time(up[1m])")["result"]
+        except urllib.error.URLError:  # it is starting
+            return False
+        return up and int(up[0]["value"][1]) > 10
+
+    daemon = Daemon(f"[http]\nlisten = 127.0.0.1:{ours}\nopen_loopback = on\n")
+    process = None
+    try:
+        daemon.start()
+        daemon.add_source("tree", tree)
+        assert daemon.client.post("/v1/index/snapshot", None).status == 200
+        process = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/prometheus.yml",
+                                    f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{its}"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(work, "Prometheus to have some figures")
+        yield ask
+    finally:
+        if process:
+            process.kill()
+            process.wait()
+        daemon.clean_up()
+
+
+def test_every_panel_shows_something(recorded):
+    for title, expr, _ in dashboard_queries():
+        shown = recorded("query", query=expr.replace("$__rate_interval", "10s").replace("$instance", ".*"))["result"]
+        if "tekupdb_model_change_embeddings" in expr or expr.startswith("changes("):
+            continue  # of what does not happen here
+        values = [row["value"][1] for row in shown]
+        assert values and set(values) != {"NaN"}, f"{title}: {expr}"
+    (group,) = recorded("rules")["groups"]
+    assert {rule["health"] for rule in group["rules"]} == {"ok"}
+    assert [rule["name"] for rule in group["rules"] if rule["state"] == "firing"] == []
 
 
 # Of an alert: the series of two hours, a value a minute, in Prometheus's notation, and whether it then fires.
