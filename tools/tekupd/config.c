@@ -38,6 +38,7 @@ static const struct setting settings[] = {
     NUMBER_SETTING("http", "max_body", SIZE, max_body, 64L << 10, 1L << 30, true),
     NUMBER_SETTING("http", "threads", INTEGER, http_threads, 0, 64, false),
     NUMBER_SETTING("http", "idle_timeout", INTEGER, idle_timeout, 1, 86400, false),
+    NUMBER_SETTING("http", "wake_latency", INTEGER, wake_latency, -1, 1000000, false),
     TEXT_SETTING("http", "listen", http_listen),
     TEXT_SETTING("http", "host", http_host),
     TEXT_SETTING("http", "open_loopback", http_open_loopback),
@@ -107,6 +108,7 @@ static void set_defaults(struct config *config)
     config->socket_mode = 0660;
     config->max_body = 16L << 20;
     config->idle_timeout = 300;
+    config->wake_latency = -1;
     snprintf(config->http_open_loopback, sizeof(config->http_open_loopback), "off");
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");
@@ -165,9 +167,11 @@ static int parse_number(const char *value, bool sized, long *number)
 static int set_integer(const struct setting *setting, const char *value, int *out,
                        struct error *err)
 {
-    long number;
-    if (parse_number(value, false, &number) != 0 || number < setting->least ||
-        number > setting->most)
+    const bool minus = setting->least < 0 && value[0] == '-';
+    long number = 0;
+    const bool is_number = parse_number(value + minus, false, &number) == 0;
+    if (minus) number = -number;
+    if (!is_number || number < setting->least || number > setting->most)
         return error_set(err, ERR_INVALID, NULL, "must be a whole number from %ld to %ld, not '%s'",
                          setting->least, setting->most, value);
     *out = (int)number;

@@ -29,6 +29,7 @@ struct config {
     long max_body;         /* bytes */
     int http_threads;      /* 0: one per processor, at most 64 */
     int idle_timeout;      /* seconds */
+    int wake_latency;      /* microseconds; -1: nothing is asked of the kernel */
     char http_listen[64];  /* address and port of TCP; empty: none */
     char http_host[256];
     char http_open_loopback[8]; /* on or off */

@@ -187,6 +187,7 @@ static int open_http(struct daemon *daemon, struct error *err)
         .threads = threads,
         .max_body = config->max_body,
         .idle_timeout = config->idle_timeout,
+        .wake_latency = config->wake_latency >= 0 ? &config->wake_latency : NULL,
         .routes = api_routes,
         .route_count = api_route_count,
         .context = daemon,

@@ -17,6 +17,7 @@
 #include "tools/tekupd/http/http_internal.h"
 #include "tools/tekupd/http/http_line.h"
 #include "tools/tekupd/http/query.h"
+#include "tools/tekupd/http/wake_latency.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -452,6 +453,7 @@ static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_d
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &request->began);
+    wake_latency_hold(server->wake);
     request->loop = loop;
     request->ev = ev;
     request->by_door = by_door;
@@ -643,7 +645,6 @@ static int loop_open(struct loop *loop, struct http_server *server)
 static void loop_close(struct loop *loop)
 {
     if (loop->server == NULL) return;
-    if (loop->running) pthread_join(loop->thread, NULL);
     if (loop->http != NULL) evhttp_free(loop->http); /* with the listener */
     if (loop->guarded != NULL) evhttp_free(loop->guarded);
     http_doors_free(loop);
@@ -689,6 +690,8 @@ struct http_server *http_server_create(const struct http_options *options, struc
         server->loop_count = i + 1;
         if (loop_open(&server->loops[i], server) != 0) goto fail;
     }
+    if (options->wake_latency != NULL)
+        server->wake = wake_latency_create(server->loops[0].base, *options->wake_latency);
     for (int i = 0; i < options->threads; i++) {
         struct loop *loop = &server->loops[i];
         if (pthread_create(&loop->thread, NULL, run_loop, loop) != 0) goto fail;
@@ -746,6 +749,9 @@ void http_server_free(struct http_server *server)
     atomic_store(&server->stopping, true);
     atomic_store(&server->ended, true);
     http_wake_all(server);
+    for (int i = 0; i < server->loop_count; i++)
+        if (server->loops[i].running) pthread_join(server->loops[i].thread, NULL);
+    wake_latency_free(server->wake);
     for (int i = 0; i < server->loop_count; i++) loop_close(&server->loops[i]);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);

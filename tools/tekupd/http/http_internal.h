@@ -41,6 +41,7 @@ struct http_server {
     atomic_bool stopping, ended;
     pthread_mutex_t lock;
     pthread_cond_t idle;
+    struct wake_latency *wake; /* NULL: processors sleep as they like */
     int active;
     bool drained; /* handlers are not called any more */
     int loop_count;
