@@ -425,6 +425,33 @@ Test(http, refuses_heads_that_are_not_http_in_the_error_form)
     free(long_head);
 }
 
+Test(http, refuses_a_body_with_two_ends_and_what_follows)
+{
+    static const char *const heads[] = {
+        "Content-Length: 3\r\nContent-Length: 40\r\n\r\nabc",
+        "Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"};
+    for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+        char request[512];
+        char *answer = malloc(ANSWER_SIZE);
+        cr_assert_not_null(answer);
+        snprintf(
+            request, sizeof(request),
+            "POST /echo HTTP/1.1\r\nHost: x\r\n%sGET /echo?smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+            heads[i]);
+        const int fd = dial();
+        say(fd, request);
+        cr_expect_eq(hear(fd, answer, false), 400, "%s", answer);
+        cr_expect_null(strstr(answer, "echo"), "%s", answer);
+        cr_expect_not_null(strstr(answer, "Connection: close\r\n"), "%s", answer);
+        cr_expect(closed(fd));
+        free(answer);
+        close(fd);
+    }
+    expect_once(
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 200,
+        "abc");
+}
+
 Test(http, drops_a_body_that_is_too_large_and_says_so)
 {
     char *body = calloc(1, 1000000);

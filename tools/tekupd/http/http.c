@@ -33,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 #include <time.h>
 
 enum { ACCEPT_PAUSE_MS = 100 };
@@ -207,7 +208,7 @@ static void add_headers(const struct http_request *request, size_t length)
     if (request->status == 401 && request->by_door)
         evhttp_add_header(headers, "WWW-Authenticate", HTTP_CHALLENGE);
     if (request->status == 503) evhttp_add_header(headers, "Retry-After", "2");
-    if (atomic_load(&request->loop->server->stopping))
+    if (request->closes || atomic_load(&request->loop->server->stopping))
         evhttp_add_header(headers, "Connection", "close");
 }
 
@@ -437,6 +438,22 @@ static void dispatch(struct http_request *request)
     }
 }
 
+/* Whether another server may see the body's end elsewhere, and take what follows for a request
+ * (RFC 9112, 6.3). A length beside chunks evhttp refuses itself. */
+static bool has_two_lengths(struct evhttp_request *ev)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(ev);
+    const struct evkeyval *header;
+    const char *length = NULL;
+    TAILQ_FOREACH(header, headers, next)
+    {
+        if (strcasecmp(header->key, "Content-Length") != 0) continue;
+        if (length != NULL && strcmp(length, header->value) != 0) return true;
+        length = header->value;
+    }
+    return false;
+}
+
 static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_door)
 {
     struct http_server *server = loop->server;
@@ -471,8 +488,11 @@ static void take_request(struct loop *loop, struct evhttp_request *ev, bool by_d
     server->active++;
     pthread_mutex_unlock(&server->lock);
     evhttp_connection_set_closecb(connection, connection_closed, request);
+    request->closes = has_two_lengths(ev);
     if (drained)
         http_respond_refusal(request, 503, NULL, "tekupd is stopping");
+    else if (request->closes)
+        http_respond_refusal(request, 400, NULL, "the head has two different Content-Length");
     else if (request->body == NULL)
         http_respond_refusal(request, 500, NULL, "memory ran out");
     else

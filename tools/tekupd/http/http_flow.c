@@ -32,6 +32,8 @@ static void read_on(struct evbuffer *input, const struct evbuffer_cb_info *info,
     reading = false;
 }
 
+/* Callbacks are called from the latest on. This one, which the connection begins with, comes last,
+ * so that those before it may remove themselves while it reads. */
 void http_flow_read_on(struct bufferevent *connection)
 {
     evbuffer_add_cb(bufferevent_get_input(connection), read_on, connection);

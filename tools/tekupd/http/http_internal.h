@@ -61,6 +61,7 @@ struct http_request {
     const char *body;
     size_t body_length;
     bool by_door;
+    bool closes; /* the connection, with its answer */
     bool sent; /* the answer is with evhttp */
 
     struct http_stream *stream; /* its answer, where that goes on */

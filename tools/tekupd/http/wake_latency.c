@@ -65,8 +65,7 @@ static void take_hold(struct wake_latency *wake)
     pthread_mutex_lock(&wake->lock);
     if (!atomic_load(&wake->held)) {
         wake->fd = open(device, O_WRONLY | O_CLOEXEC);
-        if (wake->fd >= 0 &&
-            write(wake->fd, &wake->microseconds, sizeof(wake->microseconds)) < 0) {
+        if (wake->fd >= 0 && write(wake->fd, &wake->microseconds, sizeof(wake->microseconds)) < 0) {
             close(wake->fd);
             wake->fd = -1;
         }
