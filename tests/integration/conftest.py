@@ -85,7 +85,8 @@ def make_daemon():
             daemon.clean_up()
         except Exception as failure:
             failures.append(failure)
-    assert not failures, failures
+    if failures:
+        raise failures[0]
 
 
 @pytest.fixture
