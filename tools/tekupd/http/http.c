@@ -639,12 +639,10 @@ static int loop_open(struct loop *loop, struct http_server *server)
 {
     loop->server = server;
     pthread_mutex_init(&loop->lock, NULL);
-    /* A descriptor that is wanted for writing, and then not, between two waits costs no call. */
-    struct event_config *config = event_config_new();
-    if (config == NULL) return -1;
-    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
-    loop->base = event_base_new_with_config(config);
-    event_config_free(config);
+    /* Without EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST: it takes a descriptor from epoll after it was
+     * closed, when another thread may have one of that number, and doors are duplicates, which it
+     * does not bear. */
+    loop->base = event_base_new();
     if (loop->base == NULL) return -1;
     loop->http = make_http(loop, make_connection, on_request);
     loop->guarded = make_http(loop, make_connection_by_door, on_request_by_door);
