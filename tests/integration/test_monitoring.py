@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -14,6 +13,7 @@ import urllib.request
 import psycopg2
 import pytest
 
+from client import free_port
 from daemon import Daemon, wait_for
 from prometheus import Metrics
 
@@ -152,12 +152,6 @@ def test_promtool_takes_the_rules_and_the_queries(promtool, tmp_path):
         promtool("check", "rules", file)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def recorded(tmp_path):
     """A Prometheus that has watched a daemon at work for a while; asks it a query."""
@@ -208,7 +202,7 @@ def recorded(tmp_path):
 
 def test_every_panel_shows_something(recorded):
     for title, expr, _ in dashboard_queries():
-        shown = recorded("query", query=expr.replace("$__rate_interval", "10s").replace("$instance", ".*"))["result"]
+        shown = recorded("query", query=expr.replace("$__rate_interval", "5m").replace("$instance", ".*"))["result"]
         if "tekupdb_model_change_embeddings" in expr or expr.startswith("changes("):
             continue  # of what does not happen here
         values = [row["value"][1] for row in shown]

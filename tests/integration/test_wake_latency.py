@@ -34,7 +34,8 @@ def test_is_held_from_a_request_to_a_rest(make_daemon, device):
     daemon.client.get("/healthz")
     wait_for(lambda: daemon.client.get("/healthz").status == 200 and holds(daemon), "that it holds the device")
     # Others may have asked for less; nobody is given more than the least.
-    assert struct.unpack("i", DEVICE.read_bytes()[:4])[0] <= 3
+    wait_for(lambda: daemon.client.get("/healthz").status == 200
+             and struct.unpack("i", DEVICE.read_bytes()[:4])[0] <= 3, "what is asked for to be in force")
     wait_for(lambda: not holds(daemon), "that it lets go")
     daemon.client.get("/healthz")
     wait_for(lambda: daemon.client.get("/healthz").status == 200 and holds(daemon), "that it holds it again")
