@@ -41,6 +41,14 @@ static void echo(struct http_request *request)
     http_respond(request, 200, &body);
 }
 
+/* Which thread the loop of this connection is. */
+static void loop_of(struct http_request *request)
+{
+    struct buffer body = {0};
+    buffer_format(&body, "%d", (int)gettid());
+    http_respond(request, 200, &body);
+}
+
 static void answer_later(void *arg)
 {
     struct http_request *request = arg;
@@ -105,6 +113,7 @@ static const struct http_route routes[] = {
     {"GET", "/things/*", 0, echo, "thing"},
     {"POST", "/later", HTTP_JSON, later, NULL},
     {"POST", "/slow", HTTP_JSON, slow, NULL},
+    {"GET", "/loop", 0, loop_of, NULL},
     {"GET", "/octets", 0, octets, NULL},
     {"GET", "/failing", 0, failing, NULL},
     {"GET", "/api/failing", 0, failing, NULL},
@@ -423,6 +432,25 @@ Test(http, refuses_heads_that_are_not_http_in_the_error_form)
     expect(fd, 400, "larger than 64 KiB");
     close(fd);
     free(long_head);
+}
+
+/* Without turns one loop often took them all, and one processor did everything. */
+Test(http, connections_that_come_at_once_go_to_all_loops)
+{
+    enum { CONNECTIONS = 60 };
+    int fds[CONNECTIONS], loops[CONNECTIONS], of_first = 0;
+    char *answer = malloc(ANSWER_SIZE);
+    cr_assert_not_null(answer);
+    for (int i = 0; i < CONNECTIONS; i++) fds[i] = dial();
+    for (int i = 0; i < CONNECTIONS; i++) {
+        say(fds[i], "GET /loop HTTP/1.1\r\nHost: x\r\n\r\n");
+        cr_assert_eq(hear(fds[i], answer, false), 200);
+        loops[i] = atoi(strstr(answer, "\r\n\r\n") + 4);
+        of_first += loops[i] == loops[0];
+    }
+    cr_expect_lt(of_first, CONNECTIONS, "one loop took them all");
+    for (int i = 0; i < CONNECTIONS; i++) close(fds[i]);
+    free(answer);
 }
 
 Test(http, refuses_a_body_with_two_ends_and_what_follows)

@@ -540,10 +540,10 @@ static void on_output_by_door(struct evbuffer *output, const struct evbuffer_cb_
     look_at_output(output, info, arg, true);
 }
 
-static struct bufferevent *make_connection(struct event_base *base, void *arg)
+static struct bufferevent *make_connection(struct event_base *base, void *loop)
 {
     struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
-    (void)arg;
+    http_turn_pass(loop);
     if (connection == NULL) return NULL;
     evbuffer_add_cb(bufferevent_get_output(connection), on_output, connection);
     http_flow_read_on(connection);
@@ -599,6 +599,7 @@ static void woken(evutil_socket_t fd, short what, void *arg)
     http_streams_work(loop);
     evhttp_set_max_body_size(loop->http, http_read_limit(loop->server));
     http_doors_work(loop);
+    http_turn_look(loop);
     if (atomic_load(&loop->server->stopping)) {
         evconnlistener_disable(loop->listener);
         http_doors_pause(loop);
@@ -647,7 +648,9 @@ static int loop_open(struct loop *loop, struct http_server *server)
     loop->http = make_http(loop, make_connection, on_request);
     loop->guarded = make_http(loop, make_connection_by_door, on_request_by_door);
     loop->wake = event_new(loop->base, -1, EV_PERSIST, woken, loop);
-    if (loop->http == NULL || loop->guarded == NULL || loop->wake == NULL) return -1;
+    loop->turn = http_turn_create(loop);
+    if (loop->http == NULL || loop->guarded == NULL || loop->wake == NULL || loop->turn == NULL)
+        return -1;
     struct evconnlistener *listener =
         evconnlistener_new(loop->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, server->options.fd);
     if (listener == NULL) return -1;
@@ -667,6 +670,7 @@ static void loop_close(struct loop *loop)
     if (loop->guarded != NULL) evhttp_free(loop->guarded);
     http_doors_free(loop);
     if (loop->wake != NULL) event_free(loop->wake);
+    if (loop->turn != NULL) event_free(loop->turn);
     if (loop->base != NULL) event_base_free(loop->base);
     pthread_mutex_destroy(&loop->lock);
 }

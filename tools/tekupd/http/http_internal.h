@@ -24,6 +24,9 @@ struct loop {
         int fd;                            /* -1: is to be closed */
     } doors[HTTP_DOORS];
     struct event *wake;
+    struct event *turn; /* a timer: it accepts again whoever has not */
+    bool waits;         /* for its turn to accept */
+    bool took;          /* a connection in this round; under the server's lock */
     pthread_t self;    /* thread, as the thread itself sees it */
     bool answering;    /* the bytes being written are our own */
     atomic_bool awake; /* it has come round since somebody looked */
@@ -103,6 +106,17 @@ void http_head_await(struct loop *loop, struct bufferevent *buffer);
 
 /* Its request is there, or never will be. */
 void http_head_taken(struct loop *loop, struct bufferevent *buffer);
+
+/* ---- http_turn.c; on the loop's thread ---- */
+
+/* The timer of the loop's turns; NULL when memory ran out. */
+struct event *http_turn_create(struct loop *loop);
+
+/* The loop is about to have one connection more. */
+void http_turn_pass(struct loop *loop);
+
+/* It was woken: the round may be over. */
+void http_turn_look(struct loop *loop);
 
 /* ---- http_door.c; on the loop's thread ---- */
 
