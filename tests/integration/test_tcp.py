@@ -120,6 +120,7 @@ def resident(daemon):
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
 
 
+@pytest.mark.plain
 def test_what_strangers_send_is_not_kept(daemon):
     """The key is looked at before the body."""
     size = 15 << 20
