@@ -409,15 +409,24 @@ static pid_t read_postmaster(const char *data)
     return (pid_t)strtol(line, NULL, 10);
 }
 
-Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
+/* A cluster of the test's own; data becomes where it is. */
+static struct cluster *open_server(char *data, size_t size)
 {
-    char data[48], run[48];
+    char run[48];
     struct error err = {0};
     log_set_level(LOG_ERROR);
-    snprintf(data, sizeof(data), "%s/d", restart_root);
+    snprintf(data, size, "%s/d", restart_root);
     snprintf(run, sizeof(run), "%s/r", restart_root);
     struct cluster *cluster = cluster_open(data, run, &err);
     cr_assert_not_null(cluster, "%s", err.message);
+    return cluster;
+}
+
+Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
+{
+    struct error err = {0};
+    char data[48];
+    struct cluster *cluster = open_server(data, sizeof(data));
     struct pool *pool = pool_create(cluster_conninfo(cluster), 3, &err);
     cr_assert_not_null(pool, "%s", err.message);
     PGconn *idle[2] = {lease(pool), lease(pool)};
@@ -449,13 +458,9 @@ Test(pool, comes_back_after_the_server, .init = make_root, .fini = remove_root)
 
 Test(pool, lets_go_of_a_server_that_hangs, .init = make_root, .fini = remove_root)
 {
-    char data[48], run[48];
     struct error err = {0};
-    log_set_level(LOG_ERROR);
-    snprintf(data, sizeof(data), "%s/d", restart_root);
-    snprintf(run, sizeof(run), "%s/r", restart_root);
-    struct cluster *cluster = cluster_open(data, run, &err);
-    cr_assert_not_null(cluster, "%s", err.message);
+    char data[48];
+    struct cluster *cluster = open_server(data, sizeof(data));
     struct pool *pool = pool_create(cluster_conninfo(cluster), 2, &err);
     cr_assert_not_null(pool, "%s", err.message);
     struct pool_watch *watch = pool_watch_create(pool, &err);

@@ -1,6 +1,7 @@
 #include "tools/tekup/backup_file.h"
 
 #include "storage/base/digest.h"
+#include "tools/tekup/write_whole.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -37,31 +38,15 @@ struct backup_writer {
 
 static int write_error(const struct backup_writer *writer, int number, struct error *err)
 {
-    const char *name = strcmp(writer->path, "-") == 0 ? "standard output" : writer->path;
-    if (number == ENOSPC || number == EDQUOT)
-        return error_set(err, ERR_IO, NULL, "cannot write %s: the disk is full", name);
-    if (number == EFBIG)
-        return error_set(err, ERR_IO, NULL,
-                         "cannot write %s: it would be larger than a file may be here", name);
-    return error_set(err, ERR_IO, NULL, "cannot write %s: %s", name, strerror(number));
-}
-
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        const ssize_t wrote = write(fd, bytes, length);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return -1;
-        bytes += wrote;
-        length -= (size_t)wrote;
-    }
-    return 0;
+    return error_set(err, ERR_IO, NULL, "cannot write %s: %s",
+                     strcmp(writer->path, "-") == 0 ? "standard output" : writer->path,
+                     write_failure(number));
 }
 
 static la_ssize_t on_write(struct archive *archive, void *arg, const void *bytes, size_t length)
 {
     struct backup_writer *writer = arg;
-    if (write_all(writer->fd, bytes, length) != 0) {
+    if (write_whole(writer->fd, bytes, length) != 0) {
         archive_set_error(archive, errno, "write");
         return -1;
     }
@@ -377,7 +362,7 @@ int backup_feed(const struct backup_input *input, int fd, atomic_ullong *fed, st
         first = false;
         if (!is_part(reader_name(&reader))) continue;
         rc = reader_content(&reader, err);
-        if (rc == 0 && write_all(fd, reader.bytes, reader.length) != 0) {
+        if (rc == 0 && write_whole(fd, reader.bytes, reader.length) != 0) {
             if (errno == EPIPE) break;
             rc = error_set(err, ERR_IO, NULL, "cannot write to pg_restore: %s", strerror(errno));
         }

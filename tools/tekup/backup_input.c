@@ -1,6 +1,7 @@
 #include "tools/tekup/backup_input.h"
 
 #include "storage/base/paths.h"
+#include "tools/tekup/write_whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,31 +55,6 @@ static int open_kept(char directory[PATHS_SIZE], struct error *err)
     return fd;
 }
 
-static int cannot_keep(const struct backup_input *input, const char *directory, struct error *err)
-{
-    if (errno == ENOSPC || errno == EDQUOT)
-        return error_set(err, ERR_IO, NULL, "cannot keep %s in %s: the disk is full", input->name,
-                         directory);
-    if (errno == EFBIG)
-        return error_set(err, ERR_IO, NULL,
-                         "cannot keep %s in %s: it is larger than a file may be here", input->name,
-                         directory);
-    return error_set(err, ERR_IO, NULL, "cannot keep %s in %s: %s", input->name, directory,
-                     strerror(errno));
-}
-
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        const ssize_t wrote = write(fd, bytes, length);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return -1;
-        bytes += wrote;
-        length -= (size_t)wrote;
-    }
-    return 0;
-}
-
 int backup_input_keep(struct backup_input *input, void (*tick)(void *arg, size_t bytes), void *arg,
                       struct error *err)
 {
@@ -93,8 +69,9 @@ int backup_input_keep(struct backup_input *input, void (*tick)(void *arg, size_t
         if (got < 0 && errno == EINTR) continue;
         if (got < 0)
             rc = error_set(err, ERR_IO, NULL, "cannot read %s: %s", input->name, strerror(errno));
-        else if (write_all(kept, piece, (size_t)got) != 0)
-            rc = cannot_keep(input, directory, err);
+        else if (write_whole(kept, piece, (size_t)got) != 0)
+            rc = error_set(err, ERR_IO, NULL, "cannot keep %s in %s: %s", input->name, directory,
+                           write_failure(errno));
         else
             input->size += (double)got;
         if (rc == 0 && tick != NULL) tick(arg, (size_t)got);

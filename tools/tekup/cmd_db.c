@@ -208,19 +208,7 @@ static int print_converted(const json_t *answer)
 
 static int run_pgvector(const struct arguments *arguments)
 {
-    bool json = false;
-    const struct option_spec specs[] = {{"json", NULL, &json}, {0}};
-    char **words;
-    if (options_parse(arguments, specs, 0, 0, "", &words) < 0) return EXIT_USAGE;
-    struct error err = {0};
-    struct response response;
-    int result;
-    if (command_call("POST", "/v1/database/pgvector", NULL, &response, &err) != 0)
-        result = command_failed(&err, &response, json);
-    else
-        result = json ? command_print_body(&response) : print_converted(response.json);
-    response_free(&response);
-    return result;
+    return command_ask(arguments, "POST", "/v1/database/pgvector", print_converted);
 }
 
 static const struct command commands[] = {

@@ -179,19 +179,7 @@ static int print_list(const json_t *answer)
 
 static int run_list(const struct arguments *arguments)
 {
-    bool json = false;
-    const struct option_spec specs[] = {{"json", NULL, &json}, {0}};
-    char **words;
-    if (options_parse(arguments, specs, 0, 0, "", &words) < 0) return EXIT_USAGE;
-    struct error err = {0};
-    struct response response;
-    int result;
-    if (command_call("GET", "/v1/sources", NULL, &response, &err) != 0)
-        result = command_failed(&err, &response, json);
-    else
-        result = json ? command_print_body(&response) : print_list(response.json);
-    response_free(&response);
-    return result;
+    return command_ask(arguments, "GET", "/v1/sources", print_list);
 }
 
 /* ---- test ---- */

@@ -105,6 +105,24 @@ int command_call(const char *method, const char *target, const json_t *body,
     return result;
 }
 
+int command_ask(const struct arguments *arguments, const char *method, const char *target,
+                int (*print)(const json_t *answer))
+{
+    bool json = false;
+    const struct option_spec specs[] = {{"json", NULL, &json}, {0}};
+    char **words;
+    if (options_parse(arguments, specs, 0, 0, "", &words) < 0) return EXIT_USAGE;
+    struct error err = {0};
+    struct response response;
+    int result;
+    if (command_call(method, target, NULL, &response, &err) != 0)
+        result = command_failed(&err, &response, json);
+    else
+        result = json ? command_print_body(&response) : print(response.json);
+    response_free(&response);
+    return result;
+}
+
 const char *field_text(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));

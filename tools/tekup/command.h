@@ -65,6 +65,11 @@ int command_finish(void);
 int command_call(const char *method, const char *target, const json_t *body,
                  struct response *response, struct error *err);
 
+/* All of a command that takes nothing but --json: calls, and prints the answer as it is or by
+ * print. Returns its exit status. */
+int command_ask(const struct arguments *arguments, const char *method, const char *target,
+                int (*print)(const json_t *answer));
+
 /* The string or number of a field of a JSON object; "" and 0 where it is missing or another type.
  * The string lives as long as the object. */
 const char *field_text(const json_t *object, const char *name);
