@@ -84,9 +84,7 @@ def expect_finished(daemon, trees, since):
 
     wait_for(lambda: begun() or set(statuses(daemon).values()) == {"success"}, "the schedule to go on",
              timeout=TAKEN_OVER_S - (time.monotonic() - since))
-    # What a hung leader has locked comes free after 20 s for each of its sessions, so that a statement may reach its
-    # limit of 60 s, and the sync be tried again later.
-    wait_for(lambda: set(statuses(daemon).values()) == {"success"}, "the schedule to be finished", timeout=600)
+    wait_for(lambda: set(statuses(daemon).values()) == {"success"}, "the schedule to be finished")
     for name, (_, texts) in trees.items():
         rows = daemon.sql('SELECT path, content FROM vault."VaultDocument" WHERE repository = %s', name)
         assert len(rows) == len(texts) and dict(rows) == texts
