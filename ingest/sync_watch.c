@@ -7,6 +7,7 @@
 #include "ingest/sync_internal.h"
 #include "ingest/sync_run.h"
 #include "storage/base/log.h"
+#include "storage/copy.h"
 #include "storage/sources.h"
 #include "storage/sync_state.h"
 
@@ -22,19 +23,22 @@ static void ask_for(void *arg, const char *source, const char *repository)
         syncer_request(syncer, source, repository, NULL);
 }
 
-/* Asks for the syncs whose time has come, and ends the status of those whose daemon died. Returns
- * in how many seconds the next one may be due. */
+/* Asks for the syncs whose time has come, ends the status of those whose daemon died, and sessions
+ * in which one hangs, since what they have locked keeps the syncs from their end. Returns in how
+ * many seconds the next one may be due. */
 static double keep_schedule(struct syncer *syncer)
 {
     enum { LOOK_AGAIN_S = 5, LOOK_FOR_LEADERSHIP_S = 1 };
     struct pool *pool = syncer->pipeline->pool;
     struct error err = {0};
     double wait = LOOK_AGAIN_S;
-    size_t recovered;
+    size_t recovered, ended;
     if (!claims_lead(syncer->claims)) return LOOK_FOR_LEADERSHIP_S;
     if (sources_due(pool, ask_for, syncer, &wait, &err) == 0 &&
         sync_status_recover(pool, &recovered, &err) == 0 && recovered > 0)
         log_info("sync.recovered", "interrupted=%zu", recovered);
+    if (copy_in_end_hung(pool, COPY_PATIENCE_S, &ended, &err) == 0 && ended > 0)
+        log_warn("sync.hung", "sessions=%zu", ended);
     return wait;
 }
 

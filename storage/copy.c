@@ -40,10 +40,18 @@ static int send_pending(struct copy_in *copy, struct error *err)
     return 0;
 }
 
+/* What tells these from others, as of a restore, whose client may take its time. */
+#define MARK "/* copy_in */ "
+
 int copy_in_begin(struct copy_in *copy, PGconn *conn, const char *statement, struct error *err)
 {
+    struct buffer marked = {0};
     *copy = (struct copy_in){.conn = conn};
-    if (begin(conn, statement, PGRES_COPY_IN, err) != 0) return -1;
+    buffer_format(&marked, MARK "%s", statement);
+    const int rc = marked.failed ? error_set(err, ERR_INTERNAL, NULL, "out of memory")
+                                 : begin(conn, marked.data, PGRES_COPY_IN, err);
+    buffer_free(&marked);
+    if (rc != 0) return -1;
     buffer_append(&copy->pending, signature, sizeof(signature));
     sql_put_int4(&copy->pending, 0); /* flags */
     sql_put_int4(&copy->pending, 0); /* no extension of the head */
@@ -103,6 +111,24 @@ int copy_in_end(struct copy_in *copy, bool failed, struct error *err)
     }
     if (PQputCopyEnd(copy->conn, NULL) != 1) return pool_error(copy->conn, NULL, err);
     return finish(copy->conn, err);
+}
+
+int copy_in_end_hung(struct pool *pool, int seconds, size_t *ended, struct error *err)
+{
+    static const char statement[] =
+        "WITH hung AS MATERIALIZED (SELECT pid FROM pg_stat_activity"
+        " WHERE datname = current_database() AND usename = current_user AND state = 'active'"
+        " AND wait_event = 'ClientRead' AND starts_with(query, '" MARK "')"
+        " AND query_start < clock_timestamp() - make_interval(secs => $1))"
+        " SELECT pid FROM hung WHERE pg_terminate_backend(pid)";
+    struct sql sql = {0};
+    sql_int4(&sql, seconds);
+    PGresult *result = sql_query(pool, statement, &sql, err);
+    *ended = 0;
+    if (result == NULL) return -1;
+    *ended = (size_t)PQntuples(result);
+    PQclear(result);
+    return 0;
 }
 
 /* ---- Reading ---- */

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pool;
+
 /* ---- Writing ---- */
 
 struct copy_in {
@@ -28,6 +30,12 @@ void copy_in_close(struct copy_in *copy);
 /* Sends the rest and waits for the server's word; with `failed` gives the COPY up instead, leaving
  * err alone, and returns -1. Releases what copy holds. */
 int copy_in_end(struct copy_in *copy, bool failed, struct error *err);
+
+/* Ends the sessions that have waited for so many seconds, within one of these, for a client that
+ * hangs: other than a transaction that is idle, the server itself never gives such a COPY up, and
+ * what it has locked stays locked. *ended counts them. Those of this database and role only. */
+enum { COPY_PATIENCE_S = 20 };
+int copy_in_end_hung(struct pool *pool, int seconds, size_t *ended, struct error *err);
 
 /* ---- Reading ---- */
 
