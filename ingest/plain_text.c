@@ -29,23 +29,7 @@ static uint32_t windows_character(unsigned char byte)
 static void append(struct buffer *out, uint32_t character)
 {
     char bytes[4];
-    size_t length = 0;
-    if (character < 0x80) {
-        bytes[length++] = (char)character;
-    } else if (character < 0x800) {
-        bytes[length++] = (char)(0xc0 | character >> 6);
-        bytes[length++] = (char)(0x80 | (character & 0x3f));
-    } else if (character < 0x10000) {
-        bytes[length++] = (char)(0xe0 | character >> 12);
-        bytes[length++] = (char)(0x80 | (character >> 6 & 0x3f));
-        bytes[length++] = (char)(0x80 | (character & 0x3f));
-    } else {
-        bytes[length++] = (char)(0xf0 | character >> 18);
-        bytes[length++] = (char)(0x80 | (character >> 12 & 0x3f));
-        bytes[length++] = (char)(0x80 | (character >> 6 & 0x3f));
-        bytes[length++] = (char)(0x80 | (character & 0x3f));
-    }
-    buffer_append(out, bytes, length);
+    buffer_append(out, bytes, utf8_encode(character, bytes));
 }
 
 /* ---- UTF-16 ---- */

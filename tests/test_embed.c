@@ -1,6 +1,7 @@
 #include "ingest/embedding/embed.h"
 #include "ingest/embedding/letters.h"
 #include "ingest/embedding/words.h"
+#include "storage/base/utf8.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -312,7 +313,7 @@ Test(letters, are_encoded_as_they_were_decoded)
         if (point >= 0xd800 && point < 0xe000) continue;
         char bytes[4];
         size_t step;
-        const size_t length = letter_encode(point, bytes);
+        const size_t length = utf8_encode(point, bytes);
         cr_assert_eq(letter_decode(bytes, length, &step), point);
         cr_assert_eq(step, length);
         const uint32_t lower = letter_lower(point);

@@ -17,9 +17,6 @@
  * part of valid UTF-8 is U+FFFD of length 1. */
 uint32_t letter_decode(const char *text, size_t length, size_t *step);
 
-/* Writes a code point as UTF-8 and returns its length. */
-size_t letter_encode(uint32_t point, char out[4]);
-
 /* Letters, digits and combining marks. */
 bool letter_is(uint32_t point);
 

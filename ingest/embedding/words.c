@@ -2,12 +2,13 @@
 #include "ingest/embedding/words.h"
 
 #include "ingest/embedding/letters.h"
+#include "storage/base/utf8.h"
 
 #include <string.h>
 
 static void append(struct word *word, uint32_t point)
 {
-    word->length += letter_encode(point, word->text + word->length);
+    word->length += utf8_encode(point, word->text + word->length);
     word->letters++;
     word->digits += point >= '0' && point <= '9';
 }

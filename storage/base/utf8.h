@@ -3,6 +3,7 @@
 #define STORAGE_BASE_UTF8_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Length of the valid sequence that starts at text (1 to 4 bytes), or 0 if there is none in the
  * first `length` bytes. */
@@ -14,6 +15,9 @@ size_t utf8_valid_prefix(const char *text, size_t length);
 
 /* The length without the beginning of a sequence that was cut off at the end, if there is one. */
 size_t utf8_whole(const char *text, size_t length);
+
+/* Writes a code point, and returns how many bytes it takes. */
+size_t utf8_encode(uint32_t point, char out[4]);
 
 /* Copies as much of a text as fits, in whole characters, as one line: control characters become
  * spaces. NULL is taken for "". */
