@@ -80,3 +80,22 @@ expect 0 "skipped in integration: test_x.py:12: no /dev/full here (2)" "$source/
 counts=$("$source/tools/tally" "$place/junit.xml" 2>/dev/null)
 # passed 5+3+30+1, failed 0+1(leak)+1+0+1+1, skipped 1+0+2+0+0+0+1
 [[ $counts == "39 4 4" ]] || fail "counted $counts"
+
+# What is run a second time: failed cases alone, and few; and what passed then only is still told.
+unsure() { "$source/tools/tally" --unsure "$place/$1"; }
+one() { printf '<testcase name="%s" status="%s"><system-out>%s</system-out></testcase>' "$@"; }
+suite() { printf '<testsuite>%s</testsuite>' "${*:2}" >"$place/$1"; }
+broken=$(one x fail $'\n1 failed, 3 passed in 2.00s\n') mended=$(one x run $'\n4 passed in 2.00s\n')
+leaky=$(one y fail $'ERROR: LeakSanitizer: x\n1 failed, 3 passed in 2.00s\n') crashed=$(one z fail '')
+suite once.xml "$broken" "$(one w run '')"
+suite twice.xml "$mended"
+suite again.xml "$broken"
+suite leaky.xml "$broken" "$leaky"
+suite crashed.xml "$broken" "$crashed"
+suite many.xml "$broken" "${broken/\"x/\"a}" "${broken/\"x/\"b}" "${broken/\"x/\"c}"
+[[ $(unsure once.xml) == '^(x)$' ]] || fail "not run again: $(unsure once.xml)"
+[[ -z $(unsure twice.xml)$(unsure leaky.xml)$(unsure crashed.xml)$(unsure many.xml) ]] || fail "run again for no reason"
+expect 0 "x: passed when run again by itself, and 1 failed before" "$source/tools/tally" "$place/once.xml" "$place/twice.xml"
+expect 0 "x: 1 failed, twice" "$source/tools/tally" "$place/once.xml" "$place/again.xml"
+[[ $("$source/tools/tally" "$place/once.xml" "$place/twice.xml" 2>/dev/null) == "5 0 0" ]] || fail "counted a second run wrong"
+[[ $("$source/tools/tally" "$place/once.xml" "$place/again.xml" 2>/dev/null) == "4 1 0" ]] || fail "forgave a second failure"
