@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MAX_BODY = 100000, ANSWER_SIZE = 1 << 20 };
@@ -132,7 +133,7 @@ static const char *admit(void *context, const struct http_caller *caller, int *s
     return known ? NULL : "a friend is asked for";
 }
 
-static void begin_with(size_t route_count)
+static void begin_with(size_t route_count, int idle_timeout)
 {
     struct error err = {0};
     signal(SIGPIPE, SIG_IGN);
@@ -144,7 +145,7 @@ static void begin_with(size_t route_count)
     const struct http_options options = {.fd = listener.fd,
                                          .threads = 2,
                                          .max_body = MAX_BODY,
-                                         .idle_timeout = 60,
+                                         .idle_timeout = idle_timeout,
                                          .routes = routes,
                                          .route_count = route_count,
                                          .admit = admit};
@@ -154,12 +155,17 @@ static void begin_with(size_t route_count)
 
 static void begin(void)
 {
-    begin_with(ALL_ROUTES - 1);
+    begin_with(ALL_ROUTES - 1, 60);
 }
 
 static void begin_with_all(void)
 {
-    begin_with(ALL_ROUTES);
+    begin_with(ALL_ROUTES, 60);
+}
+
+static void begin_impatiently(void)
+{
+    begin_with(ALL_ROUTES - 1, 1);
 }
 
 static void end(void)
@@ -357,6 +363,101 @@ Test(http, takes_requests_in_pieces_in_chunks_and_in_a_row)
     close(fd);
 }
 
+/* More than are answered before others get their turn, and the connection ends when all are. */
+Test(http, answers_very_many_in_a_row_of_who_says_no_more)
+{
+    enum { REQUESTS = 500 };
+    const int fd = dial();
+    char *answers = malloc(ANSWER_SIZE);
+    size_t length = 0;
+    ssize_t got;
+    int found = 0;
+    for (int i = 0; i < REQUESTS; i++)
+        say(fd, i % 7 == 0 ? "\r\nPOST /later HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+                           : "GET /echo HTTP/1.1\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    while ((got = read(fd, answers + length, ANSWER_SIZE - 1 - length)) > 0) length += (size_t)got;
+    answers[length] = '\0';
+    for (char *at = answers; (at = strstr(at, "HTTP/1.1 20")) != NULL; at++) found++;
+    cr_expect_eq(found, REQUESTS);
+    free(answers);
+    close(fd);
+}
+
+Test(http, speaks_the_old_version)
+{
+    int fd = dial();
+    say(fd, "GET /echo HTTP/1.0\r\n\r\n");
+    expect(fd, 200, "Connection: close\r\n");
+    cr_expect(closed(fd));
+    close(fd);
+    fd = dial();
+    say(fd, "GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(fd, 200, "Connection: keep-alive\r\n");
+    say(fd, "GET http://somewhere/echo?x HTTP/1.0\r\n\r\n");
+    expect(fd, 200, "[get|-|x|");
+    cr_expect(closed(fd));
+    close(fd);
+}
+
+Test(http, keeps_what_the_client_does_not_take_yet)
+{
+    enum { TIMES = 30 };
+    char *body = malloc(MAX_BODY), *answer = malloc(ANSWER_SIZE), head[128];
+    const int fd = dial();
+    memset(body, 'z', MAX_BODY);
+    snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n", MAX_BODY);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){8 << 20}, sizeof(int)), 0);
+    /* More than fits into the sockets, so that its reading waits for ours. */
+    pid_t child = fork();
+    if (child == 0) {
+        for (int i = 0; i < TIMES; i++) {
+            say(fd, head);
+            say_bytes(fd, body, MAX_BODY);
+        }
+        _exit(0);
+    }
+    usleep(50000);
+    size_t zeds = 0;
+    ssize_t got;
+    while (zeds < (size_t)TIMES * MAX_BODY && (got = read(fd, answer, ANSWER_SIZE)) > 0)
+        for (ssize_t i = 0; i < got; i++) zeds += answer[i] == 'z';
+    cr_expect_eq(zeds, (size_t)TIMES * MAX_BODY);
+    waitpid(child, NULL, 0);
+    free(body);
+    free(answer);
+    close(fd);
+}
+
+/* What is refused by its head is told before the body has come. */
+Test(http, refuses_before_the_body_who_asks_whether_to_go_on)
+{
+    static const struct {
+        const char *line;
+        int status;
+    } cases[] = {{"POST /nowhere", 404}, {"PATCH /echo", 405}, {"POST /echo", 413}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char request[200];
+        snprintf(request, sizeof(request),
+                 "%s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+                 cases[i].line, MAX_BODY + 1);
+        const int fd = dial();
+        say(fd, request);
+        expect(fd, cases[i].status, "Connection: close\r\n");
+        cr_expect(closed(fd));
+        close(fd);
+    }
+    /* A small one that has come with it costs nothing. */
+    const int fd = dial();
+    say(fd, "POST /nowhere HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+            "GET /echo HTTP/1.1\r\n\r\n");
+    char *answers = malloc(ANSWER_SIZE);
+    cr_expect_eq(hear(fd, answers, false), 404, "%s", answers);
+    if (strstr(answers, "[get|") == NULL) expect(fd, 200, "[get|");
+    free(answers);
+    close(fd);
+}
+
 Test(http, says_go_on_to_those_who_ask)
 {
     const int fd = dial();
@@ -402,19 +503,49 @@ Test(http, refuses_in_the_error_form)
 
 Test(http, refuses_heads_that_are_not_http_in_the_error_form)
 {
-    static const char *const wrong[] = {
-        "hello, is anybody there?\r\n\r\n",
-        "GET /echo HTTP/9.9\r\nHost: x\r\n\r\n",
-        "GET /echo HTTP/1.1\r\nno colon here\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    static const char line[] = "the request line is not HTTP/1.1", field[] = "a header is not",
+                      length[] = "Content-Length is not a number of bytes";
+    static const struct {
+        const char *request, *message;
+    } wrong[] = {
+        {"hello, is anybody there?\r\n\r\n", line},
+        {"GET /echo HTTP/9.9\r\nHost: x\r\n\r\n", line},
+        {"GET /echo\r\n\r\n", line},
+        {"GET echo HTTP/1.1\r\n\r\n", line},
+        {"GET  /echo HTTP/1.1\r\n\r\n", line},
+        {"GET /echo HTTP/1.1 \r\n\r\n", line},
+        {"GET /ec\vho HTTP/1.1\r\n\r\n", line},
+        {"G(T /echo HTTP/1.1\r\n\r\n", line},
+        {"GET http://?x HTTP/1.1\r\n\r\n", line},
+        {"GET /echo HTTP/1.1\r\nno colon here\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\nHost : x\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\nX: a\r\n b\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\nX: a\rb\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\nX: a\x01\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\n\rX: a\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\n: a\r\n\r\n", field},
+        {"GET /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "more than one Host"},
+        {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", length},
+        {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", length},
+        {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\nabc", length},
+        {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n", length},
+        {"POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", "larger than any"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "only chunked"},
+        {"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "only chunked"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "a chunk"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", "a chunk"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1 1\r\n", "a chunk"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", "a chunk"},
+        {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+         "a chunk"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         const int fd = dial();
-        say(fd, wrong[i]);
-        expect(fd, 400, "{\"error\":{\"code\":\"invalid\",\"message\":\"the request line");
+        say(fd, wrong[i].request);
+        expect(fd, 400, "{\"error\":{\"code\":\"invalid\",\"message\":\"");
         cr_expect(closed(fd), "case %zu", i);
         close(fd);
+        expect_once(wrong[i].request, 400, wrong[i].message);
     }
     /* On a connection that was used before, too. */
     const int used = dial();
@@ -532,7 +663,7 @@ Test(http, drops_a_body_that_is_too_large_and_says_so)
     free(body);
 }
 
-/* Whether evhttp or http.c refuses, on a new connection or one that was used, in a row or not. */
+/* Whatever is refused, on a new connection or one that was used, in a row or not. */
 Test(http, refuses_the_old_calls_in_their_own_form)
 {
     static const char form[] = "\r\n\r\n{\"success\":false,\"error\":\"";
@@ -600,6 +731,27 @@ Test(http, survives_clients_that_go_away)
         close(fd);
     }
     expect_once("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n", 200, "[get|");
+}
+
+Test(http, ends_connections_that_are_silent_but_for_a_handler, .init = begin_impatiently)
+{
+    static const char *const said[] = {"", "GET /ec",
+                                       "POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc",
+                                       "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9",
+                                       "GET /echo HTTP/1.1\r\nContent-Length: many\r\n\r\n"};
+    const int busy = dial();
+    say(busy, "POST /slow HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
+    for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++) {
+        char bytes[1000];
+        const int fd = dial();
+        say(fd, said[i]);
+        while (read(fd, bytes, sizeof(bytes)) > 0) continue;
+        close(fd);
+    }
+    atomic_store(&slow_may_end, true);
+    expect(busy, 201, "\"later\"");
+    cr_expect(closed(busy), "until it was answered");
+    close(busy);
 }
 
 Test(http, lets_what_is_under_way_end_before_it_stops)
@@ -763,7 +915,7 @@ Test(http, reads_a_large_body_of_nobody_who_may_not_come_in)
     expect(fd, 401, "a friend is asked for");
     close(fd);
 
-    /* Ends of lines as evhttp takes them, and what comes behind another request. */
+    /* Ends of lines without a return, and what comes behind another request. */
     fd = dial_port(port);
     say(fd, "POST /echo HTTP/1.1\nHost: x\nX-API-Key: friend\nContent-Length: 90000\n\n");
     say_zeds(fd, LARGE);

@@ -119,7 +119,7 @@ def test_errors_have_the_old_form_whoever_refuses(daemon, client):
     failed(client.post("/api/search?limit=3", {"query": "x"}), 400, "limit")
     failed(client.get("/api/sync-status", source="github"), 400, "source")
     assert raw(daemon.socket, b"POST /api/search HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n").endswith(
-        b'4 KiB"}')
+        b'is not a number of bytes"}')
 
 
 @pytest.mark.parametrize("megabytes", [17, 26, 40])

@@ -1,5 +1,5 @@
 /*
- * http.h: HTTP/1.1 on listening sockets, over libevent's evhttp.
+ * http.h: HTTP/1.1 on listening sockets, over libevent's event loops.
  *
  * A few event-loop threads share the socket. Each request is matched with a table of routes and
  * given to the route's handler, which runs on the loop's thread and must not wait: it answers at
@@ -54,9 +54,9 @@ struct http_options {
     const struct http_route *routes;
     size_t route_count;
     void *context; /* for the handlers */
-    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN: before its
-     * body is read, of which there is little where it may not come in, and when it is there.
-     * Returns NULL to let it in; else why not, a static string, with 401 or 403 in *status. */
+    /* Asked about every request that comes in by a door, but for those of HTTP_OPEN, before its
+     * body is read, of which there is little where it may not come in. Returns NULL to let it in;
+     * else why not, a static string, with 401 or 403 in *status. */
     const char *(*admit)(void *context, const struct http_caller *caller, int *status);
     struct http_tally *tally; /* NULL: nobody wants to know */
 };
@@ -64,7 +64,7 @@ struct http_options {
 /* Starts the loops. The routes and the context must outlive the server. */
 struct http_server *http_server_create(const struct http_options *options, struct error *err);
 
-/* Takes effect with the next connection. */
+/* Takes effect with the next request. */
 void http_server_set_max_body(struct http_server *server, long max_body);
 
 /* Whether every event loop has come round since this was asked last; for a watchdog, by one thread.

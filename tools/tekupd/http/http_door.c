@@ -46,21 +46,11 @@ void http_door_close(struct http_server *server, int door)
     http_wake_all(server);
 }
 
-static struct evhttp_bound_socket *listen_on(struct loop *loop, int fd)
+static struct evconnlistener *listen_on(struct loop *loop, int fd)
 {
-    struct evconnlistener *listener = evconnlistener_new(
-        loop->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_CLOSE_ON_FREE, 0, fd);
-    if (listener == NULL) {
-        close(fd);
-        return NULL;
-    }
-    struct evhttp_bound_socket *bound = evhttp_bind_listener(loop->guarded, listener);
-    if (bound == NULL) {
-        evconnlistener_free(listener);
-        return NULL;
-    }
-    evconnlistener_set_error_cb(listener, http_accept_failed);
-    return bound;
+    struct evconnlistener *listener = http_listen(loop, fd, true, LEV_OPT_CLOSE_ON_FREE);
+    if (listener == NULL) close(fd);
+    return listener;
 }
 
 void http_doors_work(struct loop *loop)
@@ -73,22 +63,22 @@ void http_doors_work(struct loop *loop)
         door->changes = false;
         pthread_mutex_unlock(&loop->lock);
         if (!changes) continue;
-        if (door->bound != NULL) evhttp_del_accept_socket(loop->guarded, door->bound);
-        door->bound = fd >= 0 ? listen_on(loop, fd) : NULL;
+        if (door->listener != NULL) evconnlistener_free(door->listener);
+        door->listener = fd >= 0 ? listen_on(loop, fd) : NULL;
     }
 }
 
 void http_doors_pause(struct loop *loop)
 {
-    for (int i = 0; i < HTTP_DOORS; i++) {
-        struct evhttp_bound_socket *bound = loop->doors[i].bound;
-        if (bound != NULL) evconnlistener_disable(evhttp_bound_socket_get_listener(bound));
-    }
+    for (int i = 0; i < HTTP_DOORS; i++)
+        if (loop->doors[i].listener != NULL) evconnlistener_disable(loop->doors[i].listener);
 }
 
 void http_doors_free(struct loop *loop)
 {
     for (int i = 0; i < HTTP_DOORS; i++) {
-        if (loop->doors[i].changes && loop->doors[i].fd >= 0) close(loop->doors[i].fd);
+        struct door *door = &loop->doors[i];
+        if (door->changes && door->fd >= 0) close(door->fd);
+        if (door->listener != NULL) evconnlistener_free(door->listener);
     }
 }

@@ -1,5 +1,5 @@
 /*
- * http_error.h: the interface's error form, and how evhttp is brought to use it.
+ * http_error.h: the interface's error form.
  */
 #ifndef TEKUPD_HTTP_ERROR_H
 #define TEKUPD_HTTP_ERROR_H
@@ -8,8 +8,6 @@
 #include "storage/base/error.h"
 
 #include <stdbool.h>
-
-struct evbuffer;
 
 /* What a 401 asks for. */
 #define HTTP_CHALLENGE "Bearer realm=\"tekupdb\""
@@ -33,20 +31,5 @@ bool http_path_is_old(const char *path);
  * {"success": false, "error": message}. field may be NULL. */
 void http_write_refusal(struct buffer *out, bool old, int status, const char *field,
                         const char *message);
-
-/*
- * evhttp 2.1 answers a head that it cannot read and a body over its limit with an HTML page of its
- * own, and gives a program no say in it. When the output of a connection ends with such a page,
- * which is appended in one go before anything of it is written to the socket, this puts the error
- * form in its place, that of old calls where the request was one. To be called whenever something
- * was added to the output that is not the program's own. Returns the status that it says instead, 0
- * where there is no such page.
- */
-struct http_too_large {
-    long max_body;
-    int status;          /* what to say instead of 413; 0: nothing else */
-    const char *message; /* and its words */
-};
-int http_replace_page(struct evbuffer *output, bool old, const struct http_too_large *too_large);
 
 #endif

@@ -1,208 +1,232 @@
-/*
- * http_head.c: what may be read of a request's body, by its head.
- *
- * evhttp 2.1 shows a program nothing of a request before its body is there, so that a stranger
- * could have the daemon hold large ones. At the doors the head is therefore looked at while it lies
- * in the connection's input: until it is complete, the low watermark keeps evhttp from taking it.
- * Then the connection's limit is set for this one request. What goes beyond it evhttp reads and
- * drops, or refuses at once, and http_line.h has why. Whether the request may come in is decided
- * again when it is there, by what evhttp has made of its head.
- *
- * Where a request is sent behind another one, before that is answered, evhttp does not wait. If
- * only a part of its head is there by then, it is a stranger's here, with a small body at most.
- */
-#include "storage/base/buffer.h"
-#include "tools/tekupd/http/http_internal.h"
-#include "tools/tekupd/http/http_line.h"
+#include "tools/tekupd/http/http_head.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/http.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* What strangers may send, and how many of them may send more to a call that is open, in one loop
- * at a time. */
-enum { STRANGER_BODY = 64 << 10, STRANGERS = 4 };
+/* ---- Where it ends --------------------------------------------------------------------------- */
 
-struct head {
-    const char *method, *path;
-    const char *length; /* of the body, as it is said; NULL: it is not */
-    struct http_caller caller;
-};
-
-/* ---- Reading it ------------------------------------------------------------------------------ */
-
-/* Where the line that begins here goes on; ends it. */
-static char *end_line(char *line)
+size_t http_head_find_end(const char *bytes, size_t length, size_t seen)
 {
-    char *end = strchr(line, '\n');
-    if (end == NULL) return line + strlen(line);
-    *end = '\0';
-    if (end > line && end[-1] == '\r') end[-1] = '\0';
-    return end + 1;
-}
-
-static void read_first_line(char *line, struct head *head)
-{
-    head->method = line;
-    char *path = strchr(line, ' ');
-    if (path == NULL) return;
-    *path++ = '\0';
-    path[strcspn(path, " ?#")] = '\0';
-    head->path = path;
-}
-
-/* As evhttp finds it: the first of a name counts. */
-static void read_header(char *line, struct head *head)
-{
-    const struct {
-        const char *name, **value;
-    } known[] = {{"Host", &head->caller.host},
-                 {"Origin", &head->caller.origin},
-                 {"X-API-Key", &head->caller.api_key},
-                 {"Authorization", &head->caller.authorization},
-                 {"Content-Length", &head->length}};
-    char *value = strchr(line, ':');
-    if (value == NULL) return;
-    *value++ = '\0';
-    value += strspn(value, " \t");
-    size_t length = strlen(value);
-    while (length > 0 && strchr(" \t\r", value[length - 1]) != NULL) value[--length] = '\0';
-    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-        if (*known[i].value == NULL && strcasecmp(line, known[i].name) == 0)
-            *known[i].value = value;
-}
-
-static void read_head(char *text, struct head *head)
-{
-    *head = (struct head){.method = "", .path = ""};
-    char *line = text;
-    text = end_line(line);
-    read_first_line(line, head);
-    while (*text != '\0') {
-        line = text;
-        text = end_line(line);
-        read_header(line, head);
-    }
-}
-
-/* ---- Deciding -------------------------------------------------------------------------------- */
-
-static void stranger_gone(struct evhttp_connection *connection, void *loop)
-{
-    http_head_taken(loop, evhttp_connection_get_bufferevent(connection));
-}
-
-/* How much an open call may be sent. */
-static long open_limit(struct loop *loop, struct evhttp_connection *connection,
-                       const struct http_route *route, const struct head *head)
-{
-    const long most = http_body_limit(loop->server, route);
-    if (most <= STRANGER_BODY) return most;
-    if ((route->bodies & HTTP_KINDS) == 0) return STRANGER_BODY;
-    if (head->length != NULL && strtoll(head->length, NULL, 10) <= STRANGER_BODY)
-        return STRANGER_BODY;
-    struct bufferevent *buffer = evhttp_connection_get_bufferevent(connection);
-    if (loop->strangers >= STRANGERS || !http_line_count(buffer, true)) {
-        http_line_refuse(buffer, 503, "too many large requests of strangers are under way");
-        return STRANGER_BODY;
-    }
-    loop->strangers++;
-    evhttp_connection_set_closecb(connection, stranger_gone, loop);
-    return most;
-}
-
-static void decide(struct loop *loop, struct bufferevent *buffer, char *text)
-{
-    struct http_server *server = loop->server;
-    struct head head;
-    void *arg;
-    /* A server's connection is the argument of its bufferevent's callbacks; evhttp tells a program
-     * of it with the request, which would be too late. */
-    bufferevent_getcb(buffer, NULL, NULL, NULL, &arg);
-    struct evhttp_connection *connection = arg;
-    if (connection == NULL) return;
-    read_head(text, &head);
-    http_line_refuse(buffer, 0, NULL);
-    const struct http_route *route = http_find_open(server, head.method, head.path);
-    long limit = http_read_limit(server);
-    if (route != NULL) {
-        limit = open_limit(loop, connection, route, &head);
-    } else {
-        int status = 0;
-        const char *why = server->options.admit(server->options.context, &head.caller, &status);
-        if (why != NULL) {
-            http_line_refuse(buffer, status, why);
-            if (limit > STRANGER_BODY) limit = STRANGER_BODY;
-        }
-    }
-    evhttp_connection_set_max_body_size(connection, limit);
-}
-
-void http_head_taken(struct loop *loop, struct bufferevent *buffer)
-{
-    if (http_line_count(buffer, false)) loop->strangers--;
-}
-
-/* ---- Waiting for it -------------------------------------------------------------------------- */
-
-/* How many bytes the head has, looked for from there on; 0: it is not complete. */
-static size_t find_end(struct evbuffer *input, size_t from)
-{
-    struct evbuffer_ptr at;
-    if (evbuffer_ptr_set(input, &at, from, EVBUFFER_PTR_SET) != 0) return 0;
+    size_t at = seen > 3 ? seen - 3 : 0;
     for (;;) {
-        char behind[3] = "";
-        at = evbuffer_search(input, "\n", 1, &at);
-        if (at.pos < 0) return 0;
-        const ev_ssize_t got = evbuffer_copyout_from(input, &at, behind, sizeof(behind));
-        if (got >= 2 && behind[1] == '\n') return (size_t)at.pos + 2;
-        if (got >= 3 && behind[1] == '\r' && behind[2] == '\n') return (size_t)at.pos + 3;
-        if (evbuffer_ptr_set(input, &at, 1, EVBUFFER_PTR_ADD) != 0) return 0;
+        const char *end = memchr(bytes + at, '\n', length - at);
+        if (end == NULL) return 0;
+        at = (size_t)(end - bytes) + 1;
+        if (at < length && bytes[at] == '\n') return at + 1;
+        if (at + 1 < length && bytes[at] == '\r' && bytes[at + 1] == '\n') return at + 2;
     }
 }
 
-/* Returns whether the head has been dealt with, as one that is too large is by evhttp. */
-static bool look(struct loop *loop, struct bufferevent *buffer, size_t from)
+/* ---- Lines ----------------------------------------------------------------------------------- */
+
+/* Ends the line that begins here; returns where the next one does. NULL where there is none, or a
+ * NUL or another control character than a tab is in this one. */
+static char *end_line(char *line, const char *end)
 {
-    struct evbuffer *input = bufferevent_get_input(buffer);
-    const size_t there = evbuffer_get_length(input);
-    size_t length = find_end(input, from);
-    if (length == 0 && there <= HTTP_MAX_HEAD) {
-        bufferevent_setwatermark(buffer, EV_READ, HTTP_MAX_HEAD + 1, 0);
+    char *at = line;
+    while (at < end && ((unsigned char)*at >= 0x20 || *at == '\t') && *at != 0x7f) at++;
+    if (at < end && *at == '\r' && at + 1 < end && at[1] == '\n') {
+        *at = '\0';
+        return at + 2;
+    }
+    if (at == end || *at != '\n') return NULL;
+    *at = '\0';
+    return at + 1;
+}
+
+/* The length of the token (RFC 9110, 5.6.2) that begins here. */
+static size_t token_length(const char *text)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    size_t length = 0;
+    for (;; length++) {
+        const char byte = text[length];
+        const char letter = (char)(byte | 0x20);
+        if ((letter >= 'a' && letter <= 'z') || (byte >= '0' && byte <= '9')) continue;
+        if (byte == '\0' || strchr(others, byte) == NULL) return length;
+    }
+}
+
+/* ---- The request line ------------------------------------------------------------------------ */
+
+/* What is asked for: a path, also behind a scheme and a host, or the server as a whole. */
+static bool read_target(char *target, struct http_head *head)
+{
+    target[strcspn(target, "#")] = '\0';
+    if (strncasecmp(target, "http://", 7) == 0 || strncasecmp(target, "https://", 8) == 0) {
+        target = strchr(target, ':') + 3;
+        const size_t host = strcspn(target, "/?");
+        if (host == 0 || target[host] == '?') return false;
+        if (*target == '[' && memchr(target, ']', host) == NULL) return false;
+        target += host;
+        if (*target == '\0') *--target = '/'; /* nobody asks for the host */
+    } else if (*target != '/' && strcmp(target, "*") != 0) {
         return false;
     }
-    if (length == 0) length = HTTP_MAX_HEAD;
-    char *text = malloc(length + 1);
-    if (text != NULL) {
-        const ev_ssize_t got = evbuffer_copyout(input, text, length);
-        text[got > 0 ? got : 0] = '\0';
-    }
-    char none[1] = "";
-    decide(loop, buffer, text != NULL ? text : none);
-    free(text);
-    bufferevent_setwatermark(buffer, EV_READ, 0, 0);
+    char *query = strchr(target, '?');
+    if (query != NULL) *query++ = '\0';
+    head->path = target;
+    head->query = query;
     return true;
 }
 
-static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *buffer)
+static bool read_request_line(char *line, struct http_head *head)
 {
-    const size_t before = info->orig_size > 3 ? info->orig_size - 3 : 0;
-    if (info->n_added > 0 && look(http_this_loop(), buffer, before))
-        evbuffer_remove_cb(input, on_input, buffer);
+    const size_t method = token_length(line);
+    if (method == 0 || line[method] != ' ') return false;
+    char *target = line + method + 1;
+    char *version = strchr(target, ' ');
+    if (version == NULL || version == target) return false;
+    line[method] = '\0';
+    *version++ = '\0';
+    head->method = line;
+    if (strchr(target, '\t') != NULL || !read_target(target, head)) return false;
+    if (strncmp(version, "HTTP/1.", 7) != 0 || version[7] < '0' || version[7] > '9' ||
+        version[8] != '\0')
+        return false;
+    head->old_version = version[7] == '0';
+    head->keeps = !head->old_version;
+    return true;
 }
 
-void http_head_await(struct loop *loop, struct bufferevent *buffer)
+/* ---- Fields ---------------------------------------------------------------------------------- */
+
+static const char no_header[] = "a header is not HTTP/1.1: a name, a colon, a value";
+
+/* Whether a word is in a list with commas, in letters of any case. */
+static bool has_word(const char *list, const char *word)
 {
-    struct evbuffer *input = bufferevent_get_input(buffer);
-    const size_t there = evbuffer_get_length(input);
-    char none[1] = "";
-    if (there == 0)
-        evbuffer_add_cb(input, on_input, buffer);
-    else if (find_end(input, 0) > 0)
-        look(loop, buffer, 0);
-    else
-        decide(loop, buffer, none);
+    const size_t length = strlen(word);
+    while (*list != '\0') {
+        list += strspn(list, ", \t");
+        const size_t found = strcspn(list, ", \t");
+        if (found == length && strncasecmp(list, word, length) == 0) return true;
+        list += found;
+    }
+    return false;
+}
+
+static const char *read_length(const char *value, bool *given, struct http_head *head)
+{
+    uint64_t length = 0;
+    const char *digit = value;
+    for (; *digit >= '0' && *digit <= '9'; digit++) {
+        if (length > (INT64_MAX - 9) / 10) return "Content-Length is larger than any body can be";
+        length = length * 10 + (uint64_t)(*digit - '0');
+    }
+    if (digit == value || *digit != '\0') return "Content-Length is not a number of bytes";
+    if (*given && length != head->length) return "the head has two different Content-Length";
+    *given = true;
+    head->length = length;
+    return NULL;
+}
+
+/* What there is to know of the fields that say how the message goes on. */
+static const char *read_framing(struct http_head *head)
+{
+    bool length = false, host = false;
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        const char *wrong = NULL;
+        switch (field->name[0] | 0x20) {
+        case 'c':
+            if (strcasecmp(field->name, "Content-Length") == 0) {
+                wrong = read_length(field->value, &length, head);
+            } else if (strcasecmp(field->name, "Content-Type") == 0) {
+                if (head->type == NULL) head->type = field->value;
+            } else if (strcasecmp(field->name, "Connection") == 0) {
+                if (has_word(field->value, "close"))
+                    head->keeps = false;
+                else if (head->old_version && has_word(field->value, "keep-alive"))
+                    head->keeps = true;
+            }
+            break;
+        case 'e':
+            if (strcasecmp(field->name, "Expect") != 0) break;
+            if (strcasecmp(field->value, "100-continue") != 0)
+                wrong = "of Expect only 100-continue is known";
+            head->expects = !head->old_version;
+            break;
+        case 'h':
+            if (strcasecmp(field->name, "Host") != 0) break;
+            if (host) wrong = "the head has more than one Host";
+            host = true;
+            break;
+        case 't':
+            if (strcasecmp(field->name, "Transfer-Encoding") != 0) break;
+            if (head->chunked || head->old_version || strcasecmp(field->value, "chunked") != 0)
+                wrong = "of Transfer-Encoding only chunked is known";
+            head->chunked = true;
+            break;
+        default:
+            break;
+        }
+        if (wrong != NULL) return wrong;
+    }
+    return length && head->chunked ? "the head has a Content-Length beside a Transfer-Encoding"
+                                   : NULL;
+}
+
+static const char *read_field(char *line, struct http_head *head)
+{
+    const size_t name = token_length(line);
+    if (name == 0 || line[name] != ':') return no_header;
+    if (head->field_count == HTTP_MAX_FIELDS) return "the head has more than 128 headers";
+    char *value = line + name + 1;
+    value += strspn(value, " \t");
+    size_t length = strlen(value);
+    while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t')) length--;
+    line[name] = '\0';
+    value[length] = '\0';
+    head->fields[head->field_count++] = (struct http_field){line, value};
+    return NULL;
+}
+
+/* ---- The whole ------------------------------------------------------------------------------- */
+
+void http_head_clear(struct http_head *head)
+{
+    /* Not the array, of which nobody reads more than there is. */
+    memset(head, 0, offsetof(struct http_head, fields));
+    head->method = head->path = "";
+}
+
+const char *http_head_read(char *bytes, size_t length, struct http_head *head)
+{
+    const char *end = bytes + length;
+    char *line = bytes;
+    http_head_clear(head);
+    char *next = end_line(line, end);
+    if (next == NULL || !read_request_line(line, head)) return "the request line is not HTTP/1.1";
+    for (line = next; end - line > 2; line = next) { /* the empty line */
+        next = end_line(line, end);
+        const char *wrong = next != NULL ? read_field(line, head) : no_header;
+        if (wrong != NULL) return wrong;
+    }
+    return read_framing(head);
+}
+
+static const char *moved(const char *text, ptrdiff_t by)
+{
+    return text != NULL ? text + by : NULL;
+}
+
+void http_head_move(struct http_head *head, const char *from, const char *to)
+{
+    const ptrdiff_t by = to - from;
+    head->method = moved(head->method, by);
+    head->path = moved(head->path, by);
+    head->query = moved(head->query, by);
+    head->type = moved(head->type, by);
+    for (size_t i = 0; i < head->field_count; i++) {
+        head->fields[i].name += by;
+        head->fields[i].value += by;
+    }
+}
+
+const char *http_head_field(const struct http_head *head, const char *name)
+{
+    for (size_t i = 0; i < head->field_count; i++)
+        if (strcasecmp(head->fields[i].name, name) == 0) return head->fields[i].value;
+    return NULL;
 }

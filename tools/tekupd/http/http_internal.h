@@ -3,40 +3,43 @@
 #define TEKUPD_HTTP_INTERNAL_H
 
 #include "tools/tekupd/http/http.h"
+#include "tools/tekupd/http/http_connection.h"
 
 #include <event2/event.h>
-#include <event2/http.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+
+struct evconnlistener;
 
 struct loop {
     struct http_server *server;
     pthread_t thread;
     bool running;
     struct event_base *base;
-    struct evhttp *http;
     struct evconnlistener *listener;
-    struct evhttp *guarded; /* what comes in by the doors */
     struct door {
-        struct evhttp_bound_socket *bound; /* NULL: closed */
-        bool changes;                      /* to what fd says; these two under the lock */
-        int fd;                            /* -1: is to be closed */
+        struct evconnlistener *listener; /* NULL: closed */
+        bool changes;                    /* to what fd says; these two under the lock */
+        int fd;                          /* -1: is to be closed */
     } doors[HTTP_DOORS];
     struct event *wake;
     struct event *turn; /* a timer: it accepts again whoever has not */
     bool waits;         /* for its turn to accept */
     bool took;          /* a connection in this round; under the server's lock */
-    pthread_t self;    /* thread, as the thread itself sees it */
-    bool answering;    /* the bytes being written are our own */
-    atomic_bool awake; /* it has come round since somebody looked */
+    pthread_t self;     /* thread, as the thread itself sees it */
+    atomic_bool awake;  /* it has come round since somebody looked */
+    struct connections connections;
+    int strangers;      /* that may send large bodies just now (http_route.c) */
+    struct buffer head; /* of the answer in the making */
+    struct date {
+        time_t of;
+        char text[32];
+    } date;
     pthread_mutex_t lock;
     struct http_request *finished;
     struct http_stream *streams; /* those that are there */
-    int strangers;               /* that may send large bodies just now (http_head.c) */
 };
-
-enum { HTTP_MAX_HEAD = 64 << 10, HTTP_KINDS = HTTP_JSON | HTTP_OCTETS | HTTP_FORM };
 
 struct http_server {
     struct http_options options;
@@ -51,68 +54,39 @@ struct http_server {
     struct loop loops[];
 };
 
-struct http_request {
-    struct loop *loop;
-    struct evhttp_request *ev;
-    const struct http_route *route;
-    struct timespec began;
-    const char *method; /* a static string */
-    char *path;         /* undecoded, for the log */
-    char *part;
-    const char *query;
-    int body_kind;
-    const char *body;
-    size_t body_length;
-    bool by_door;
-    bool closes; /* the connection, with its answer */
-    bool sent; /* the answer is with evhttp */
+/* ---- http_route.c; on the loop's thread ---- */
 
-    struct http_stream *stream; /* its answer, where that goes on */
+/* The head is there: finds the route and whether the request is refused, and says how large its
+ * body may be. */
+long http_request_judge(struct http_request *request);
 
-    int status;
-    struct buffer answer;
-    char allow[64];
-    const char *type;             /* of the answer; NULL: application/json */
-    char next_page[24];           /* "": none */
-    const struct http_page *page; /* the answer, or what a 304 is about */
-    struct http_request *next;
-};
+/* The request is there: gives it to its handler, or refuses it. */
+void http_request_dispatch(struct http_request *request);
 
-/* ---- http.c; on the loop's thread ---- */
+/* Its body is too large: refuses it. */
+void http_request_too_large(struct http_request *request);
 
-/* Out of file descriptors, most likely. A callback for a listener. */
-void http_accept_failed(struct evconnlistener *listener, void *arg);
+/* ---- http_answer.c; on the loop's thread ---- */
 
-/* Releases the request, when its answer is out or cannot get out any more. */
+/* Counts the request among those that are to be answered. Returns false where nothing may be given
+ * to handlers any more. */
+bool http_request_begin(struct http_request *request);
+
+/* Releases what the request holds: its answer is out, or cannot get out any more. */
 void http_request_done(struct http_request *request);
 
-/* A callback of evhttp's for when the answer is out; arg is the request. */
-void http_answer_written(struct evhttp_request *ev, void *arg);
+/* Sends the answer that the request has. */
+void http_answer_send(struct http_request *request);
 
-struct loop *http_this_loop(void);
-
-/* The route of HTTP_OPEN that this is for; NULL: none. */
-const struct http_route *http_find_open(const struct http_server *server, const char *method,
-                                        const char *path);
-
-/* The most that a route takes, and the most that any does. */
-long http_body_limit(struct http_server *server, const struct http_route *route);
-long http_read_limit(struct http_server *server);
-
-/* ---- http_head.c; on the loop's thread, for what came in by a door ---- */
-
-/* The next byte of this connection begins a request. */
-void http_head_await(struct loop *loop, struct bufferevent *buffer);
-
-/* Its request is there, or never will be. */
-void http_head_taken(struct loop *loop, struct bufferevent *buffer);
+/* The head of an answer, without its last, empty line; the loop's, until the next one. */
+struct buffer *http_answer_head(struct http_request *request);
 
 /* ---- http_turn.c; on the loop's thread ---- */
 
 /* The timer of the loop's turns; NULL when memory ran out. */
 struct event *http_turn_create(struct loop *loop);
 
-/* The loop is about to have one connection more. */
+/* The loop has one connection more. */
 void http_turn_pass(struct loop *loop);
 
 /* It was woken: the round may be over. */
@@ -123,17 +97,23 @@ void http_turn_look(struct loop *loop);
 /* Opens and closes doors as it was told. */
 void http_doors_work(struct loop *loop);
 void http_doors_pause(struct loop *loop); /* no new connections */
-void http_doors_free(struct loop *loop);  /* what was to be opened */
+void http_doors_free(struct loop *loop);
 
-/* ---- http.c; from any thread ---- */
-void http_wake_all(struct http_server *server);
+/* ---- http.c ---- */
+
+/* A listener of the loop's, whose connections are strangers' or not. NULL where there are none to
+ * be had; the descriptor then stays the caller's. */
+struct evconnlistener *http_listen(struct loop *loop, int fd, bool door, unsigned flags);
+
+void http_wake_all(struct http_server *server); /* from any thread */
 
 /* ---- http_stream.c; on the loop's thread ---- */
 
 /* Sends what streams have been given, and ends those that are to end. */
 void http_streams_work(struct loop *loop);
 
-/* The connection of the request goes down. */
+/* The connection of the request has written so many bytes, with so many left, or goes down. */
+void http_stream_written(struct http_stream *stream, size_t written, size_t left);
 void http_stream_lost(struct http_stream *stream);
 
 #endif

@@ -7,8 +7,7 @@
  */
 #include "tools/tekupd/http/http_internal.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum leaving { STAYS, ENDS, IS_CUT };
@@ -17,8 +16,6 @@ struct http_stream {
     struct http_request *request;
     struct loop *loop;
     struct http_stream *next; /* of the loop's */
-    struct evbuffer *output;  /* of the connection */
-    struct evbuffer_cb_entry *watch;
     struct buffer pending;
     enum leaving leaving;
     bool broken; /* something of it could not be sent */
@@ -32,14 +29,12 @@ struct http_stream {
 
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
-static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+void http_stream_written(struct http_stream *stream, size_t written, size_t left)
 {
-    struct http_stream *stream = arg;
-    (void)output;
-    atomic_store(&stream->output_bytes, info->orig_size + info->n_added - info->n_deleted);
-    atomic_fetch_add(&stream->taken, info->n_deleted);
-    if (info->orig_size + info->n_added == info->n_deleted &&
-        atomic_load(&stream->pending_bytes) == 0 && atomic_exchange(&stream->awaited, false))
+    atomic_store(&stream->output_bytes, left);
+    atomic_fetch_add(&stream->taken, written);
+    if (left == 0 && atomic_load(&stream->pending_bytes) == 0 &&
+        atomic_exchange(&stream->awaited, false))
         stream->taken_fn(stream->taken_arg);
 }
 
@@ -50,23 +45,21 @@ static void refuse(struct http_request *request)
     http_respond_error(request, &err);
 }
 
-/* Nothing of what the client might say is of interest any more; that it is silent is as it should
- * be. */
-static void prepare(struct http_stream *stream, const char *type)
+static bool is_chunked(const struct http_stream *stream)
 {
-    struct evhttp_request *ev = stream->request->ev;
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(ev);
-    struct bufferevent *connection =
-        evhttp_connection_get_bufferevent(evhttp_request_get_connection(ev));
-    stream->output = bufferevent_get_output(connection);
-    stream->watch = evbuffer_add_cb(stream->output, on_output, stream);
-    bufferevent_set_timeouts(connection, NULL, NULL);
-    evhttp_add_header(headers, "Content-Type", type);
-    evhttp_add_header(headers, "Cache-Control", "no-cache");
-    evhttp_add_header(headers, "Connection", "close");
-    stream->loop->answering = true;
-    evhttp_send_reply_start(ev, 200, "OK");
-    stream->loop->answering = false;
+    return !stream->request->connection->head.old_version;
+}
+
+static void send_head(struct http_stream *stream)
+{
+    struct buffer *head = http_answer_head(stream->request);
+    buffer_text(head, "Cache-Control: no-cache\r\n");
+    if (is_chunked(stream)) buffer_text(head, "Transfer-Encoding: chunked\r\n");
+    buffer_text(head, "\r\n");
+    if (head->failed)
+        stream->request->connection->broken = true;
+    else
+        connection_write(stream->request->connection, head->data, head->length, NULL, 0);
 }
 
 struct http_stream *http_stream_begin(struct http_request *request, const char *type,
@@ -78,14 +71,15 @@ struct http_stream *http_stream_begin(struct http_request *request, const char *
         return NULL;
     }
     stream->request = request;
-    stream->loop = request->loop;
+    stream->loop = request->connection->loop;
     stream->taken_fn = taken;
     stream->taken_arg = arg;
     request->stream = stream;
     request->status = 200;
-    prepare(stream, type);
-    stream->next = request->loop->streams;
-    request->loop->streams = stream;
+    request->type = type;
+    send_head(stream);
+    stream->next = stream->loop->streams;
+    stream->loop->streams = stream;
     return stream;
 }
 
@@ -136,58 +130,38 @@ void http_stream_cut(struct http_stream *stream)
 
 /* ---- For the loop ---------------------------------------------------------------------------- */
 
-static void stop_watching(struct http_stream *stream)
-{
-    if (stream->watch != NULL) evbuffer_remove_cb_entry(stream->output, stream->watch);
-    stream->watch = NULL;
-}
-
 void http_stream_lost(struct http_stream *stream)
 {
-    stop_watching(stream);
     atomic_store(&stream->gone, true);
 }
 
 static void pass_on(struct http_stream *stream, const struct buffer *bytes)
 {
-    struct evbuffer *chunk = evbuffer_new();
-    if (chunk == NULL || bytes->failed || evbuffer_add(chunk, bytes->data, bytes->length) != 0) {
+    struct connection *connection = stream->request->connection;
+    struct buffer chunk = {0};
+    if (is_chunked(stream)) buffer_format(&chunk, "%zx\r\n", bytes->length);
+    buffer_append(&chunk, bytes->data, bytes->length);
+    if (is_chunked(stream)) buffer_append(&chunk, "\r\n", 2);
+    if (chunk.failed || bytes->failed) {
         /* A client that misses something must not believe that it has everything. */
         stream->broken = true;
         atomic_store(&stream->gone, true);
     } else {
-        stream->loop->answering = true;
-        evhttp_send_reply_chunk(stream->request->ev, chunk);
-        stream->loop->answering = false;
+        connection_write(connection, chunk.data, chunk.length, NULL, 0);
+        if (connection->broken) connection_close(connection);
     }
-    if (chunk != NULL) evbuffer_free(chunk);
+    buffer_free(&chunk);
 }
 
-/* Lets the request go, in the way that its connection's state wants. */
 static void finish(struct http_stream *stream, enum leaving how)
 {
-    struct http_request *request = stream->request;
-    struct evhttp_request *ev = request->ev;
-    struct evhttp_connection *connection = evhttp_request_get_connection(ev);
-    struct loop *loop = stream->loop;
-    request->stream = NULL;
-    stop_watching(stream);
-    if (connection == NULL) {
-        evhttp_send_reply_end(ev); /* only releases it */
-        http_request_done(request);
-    } else if (how == IS_CUT || stream->broken) {
-        evhttp_connection_set_closecb(connection, NULL, NULL);
-        evhttp_connection_free(connection); /* and the request with it */
-        http_request_done(request);
-    } else {
-        const struct timeval idle = {.tv_sec = request->loop->server->options.idle_timeout};
-        bufferevent_set_timeouts(evhttp_connection_get_bufferevent(connection), &idle, &idle);
-        request->sent = true;
-        loop->answering = true;
-        evhttp_request_set_on_complete_cb(ev, http_answer_written, request);
-        evhttp_send_reply_end(ev);
-        loop->answering = false;
-    }
+    struct connection *connection = stream->request->connection;
+    if (how == IS_CUT || stream->broken)
+        connection->broken = true;
+    else if (is_chunked(stream))
+        connection_write(connection, "0\r\n\r\n", 5, NULL, 0);
+    stream->request->stream = NULL;
+    connection_answered(connection);
     buffer_free(&stream->pending);
     free(stream);
 }
