@@ -77,6 +77,63 @@ Test(json_write, writes_shares_as_printf_does)
     }
 }
 
+static void expect_as_printf(double value, int digits)
+{
+    struct buffer out = {0};
+    char expected[40];
+    snprintf(expected, sizeof(expected), "%.*g", digits, value);
+    json_put_number(&out, value, digits);
+    cr_assert_str_eq(out.data, expected, "%.17g with %d digits: %s", value, digits, out.data);
+    buffer_free(&out);
+}
+
+/* Of all sizes, and where another digit begins, or the form with an exponent. */
+Test(json_write, writes_numbers_as_printf_does)
+{
+    static const double some[] = {0,          1,
+                                  0.1f,       0.2f,
+                                  0.0001,     1e-5,
+                                  0.5,        2.5,
+                                  0.0327869f, 100000,
+                                  123456,     999999,
+                                  999999.5,   1000000,
+                                  0.25,       0.125,
+                                  0.0625,     1.5,
+                                  0.1234565,  0.12345650000001,
+                                  1234.565,   0.000123456789};
+    for (int digits = 1; digits <= 7; digits++) {
+        for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+            expect_as_printf(some[i], digits);
+            expect_as_printf(-some[i], digits);
+        }
+        double power = 1e-6;
+        for (int i = 0; i < 14; i++, power *= 10) {
+            expect_as_printf(power, digits);
+            expect_as_printf(nextafter(power, 0), digits);
+            expect_as_printf(nextafter(power, INFINITY), digits);
+            for (int j = 1; j < 400; j++) {
+                expect_as_printf(power * j * 0.02503, digits);
+                expect_as_printf((double)(float)(power * j * 0.02503), digits);
+                expect_as_printf(power * j / 40, digits); /* half way, some of them */
+            }
+        }
+    }
+}
+
+Test(json_write, escapes_a_key_that_is_not_its_own)
+{
+    struct buffer out = {0};
+    json_put_open(&out, '{');
+    json_put_any_key(&out, "a\"b");
+    json_put_integer(&out, 1);
+    json_put_any_key(&out, "c");
+    json_put_text(&out, "twelve bytes\n and more, of which one is escaped");
+    json_put_close(&out, '}');
+    cr_expect_str_eq(out.data, "{\"a\\\"b\":1,\"c\":\"twelve bytes\\n and more, of which one is "
+                               "escaped\"}");
+    buffer_free(&out);
+}
+
 Test(json_write, writes_whole_numbers)
 {
     static const int64_t values[] = {0, 7, -7, 10, 99, 1234567890, INT64_MAX, INT64_MIN};

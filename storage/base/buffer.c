@@ -32,17 +32,9 @@ void buffer_reserve(struct buffer *buffer, size_t more)
     reserve(buffer, more);
 }
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+char *buffer_more_room(struct buffer *buffer, size_t more)
 {
-    if (!reserve(buffer, length)) return;
-    if (length > 0) memcpy(buffer->data + buffer->length, bytes, length);
-    buffer->length += length;
-    buffer->data[buffer->length] = '\0';
-}
-
-void buffer_text(struct buffer *buffer, const char *text)
-{
-    buffer_append(buffer, text, strlen(text));
+    return reserve(buffer, more) ? buffer->data + buffer->length : NULL;
 }
 
 void buffer_format(struct buffer *buffer, const char *format, ...)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /* Starts as {0}. When memory runs out `failed` is set, later appends do nothing, and the caller
  * checks once at the end. */
@@ -17,8 +18,38 @@ struct buffer {
 /* Makes room for so many bytes more, where the caller knows better than doubling does. */
 void buffer_reserve(struct buffer *buffer, size_t more);
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
-void buffer_text(struct buffer *buffer, const char *text);
+/* What buffer_room does where there is not enough yet. */
+char *buffer_more_room(struct buffer *buffer, size_t more);
+
+/* Room for so many bytes more and a NUL, NULL when memory ran out: for text in small pieces that is
+ * written there and then counted by buffer_grow. Inline, as most of what is appended is short, of a
+ * length known where it is compiled, and finds room. */
+static inline char *buffer_room(struct buffer *buffer, size_t more)
+{
+    return !buffer->failed && more < buffer->capacity - buffer->length
+               ? buffer->data + buffer->length
+               : buffer_more_room(buffer, more);
+}
+
+static inline void buffer_grow(struct buffer *buffer, size_t length)
+{
+    buffer->length += length;
+    buffer->data[buffer->length] = '\0';
+}
+
+static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+{
+    char *room = buffer_room(buffer, length);
+    if (room == NULL) return;
+    if (length > 0) memcpy(room, bytes, length);
+    buffer_grow(buffer, length);
+}
+
+static inline void buffer_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
 void buffer_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

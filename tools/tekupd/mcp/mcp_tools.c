@@ -231,13 +231,14 @@ static void put_told(struct buffer *out, const json_t *metadata)
         size_t i = 0;
         while (own[i] != NULL && strcmp(own[i], name) != 0) i++;
         if (own[i] != NULL || json_is_null(value)) continue;
-        if (json_is_string(value)) {
-            json_field_text(out, name, json_string_value(value));
-        } else {
-            char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-            if (text != NULL) json_field_text(out, name, text);
-            free(text);
+        char *dumped =
+            json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        const char *text = json_is_string(value) ? json_string_value(value) : dumped;
+        if (text != NULL) {
+            json_put_any_key(out, name);
+            json_put_text(out, text);
         }
+        free(dumped);
     }
 }
 
