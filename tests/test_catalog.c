@@ -95,23 +95,22 @@ Test(catalog, gives_the_best_hit_of_each_document)
 {
     struct catalog *catalog = example();
     const tk_hit hits[] = {{2, 0.9f}, {77, 0.85f}, {1, 0.8f}, {4, 0.7f}, {3, 0.6f}};
-    struct catalog_hit best[3];
-    size_t found;
-    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 3, false, best, &found, NULL), 0);
-    cr_assert_eq(found, 3);
-    cr_expect_eq(best[0].embedding, 2);
-    cr_expect_str_eq(best[0].document, "a");
-    cr_expect_str_eq(best[0].path, "docs/a.md");
-    cr_expect_str_eq(best[1].document, "c");
-    cr_expect_str_eq(best[1].repository, "r2");
-    cr_expect_str_eq(best[1].source, "local");
-    cr_expect_eq(best[2].embedding, 3);
-    catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 1, false, best, &found, NULL), 0);
-    cr_expect_eq(found, 1);
-    catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, NULL, hits, 0, 3, false, best, &found, NULL), 0);
-    cr_expect_eq(found, 0);
+    struct catalog_hits best;
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 3, false, &best, NULL), 0);
+    cr_assert_eq(best.count, 3);
+    cr_expect_eq(best.hits[0].embedding, 2);
+    cr_expect_str_eq(best.hits[0].document, "a");
+    cr_expect_str_eq(best.hits[0].path, "docs/a.md");
+    cr_expect_str_eq(best.hits[1].document, "c");
+    cr_expect_str_eq(best.hits[1].repository, "r2");
+    cr_expect_str_eq(best.hits[1].source, "local");
+    cr_expect_eq(best.hits[2].embedding, 3);
+    catalog_hits_free(&best);
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 5, 1, false, &best, NULL), 0);
+    cr_expect_eq(best.count, 1);
+    catalog_hits_free(&best);
+    cr_assert_eq(catalog_best(catalog, NULL, hits, 0, 3, false, &best, NULL), 0);
+    cr_expect_eq(best.count, 0);
     catalog_free(catalog);
 }
 
@@ -140,8 +139,7 @@ Test(catalog, names_nothing_that_has_left_the_filter_meanwhile)
     struct catalog *catalog = example();
     const tk_hit hits[] = {{1, 0.9f}, {3, 0.8f}, {4, 0.7f}};
     struct catalog_filter filters[3];
-    struct catalog_hit best[3];
-    size_t found;
+    struct catalog_hits best;
     cr_assert_eq(catalog_narrow(catalog, NULL, "r1", NULL, NULL, 0, &filters[0], NULL), 0);
     cr_assert_eq(catalog_narrow(catalog, "local", NULL, NULL, NULL, 0, &filters[1], NULL), 0);
     cr_assert_eq(catalog_narrow(catalog, NULL, NULL, "docs/", NULL, 0, &filters[2], NULL), 0);
@@ -153,14 +151,14 @@ Test(catalog, names_nothing_that_has_left_the_filter_meanwhile)
         cr_expect(tk_idset_contains(filters[i].within, 3));
         cr_expect_not(tk_idset_contains(filters[i].within, 7));
     }
-    cr_assert_eq(catalog_best(catalog, &filters[0], hits, 3, 3, false, best, &found, NULL), 0);
-    cr_expect_eq(found, 0);
-    cr_assert_eq(catalog_best(catalog, &filters[1], hits, 3, 3, false, best, &found, NULL), 0);
-    cr_assert_eq(found, 1);
-    cr_expect_str_eq(best[0].document, "c");
-    catalog_hits_free(best, found);
-    cr_assert_eq(catalog_best(catalog, &filters[2], hits, 3, 3, true, best, &found, NULL), 0);
-    cr_expect_eq(found, 0);
+    cr_assert_eq(catalog_best(catalog, &filters[0], hits, 3, 3, false, &best, NULL), 0);
+    cr_expect_eq(best.count, 0);
+    cr_assert_eq(catalog_best(catalog, &filters[1], hits, 3, 3, false, &best, NULL), 0);
+    cr_assert_eq(best.count, 1);
+    cr_expect_str_eq(best.hits[0].document, "c");
+    catalog_hits_free(&best);
+    cr_assert_eq(catalog_best(catalog, &filters[2], hits, 3, 3, true, &best, NULL), 0);
+    cr_expect_eq(best.count, 0);
     for (int i = 0; i < 3; i++) catalog_filter_free(&filters[i]);
     cr_expect_eq(passing(catalog, NULL, "r1", NULL, NULL, 0), 0x80);
     catalog_free(catalog);
@@ -356,26 +354,26 @@ static void *read_on(void *arg)
     struct race *race = arg;
     while (!atomic_load(&race->over)) {
         const tk_hit hits[] = {{1, 0.9f}, {2, 0.8f}, {3, 0.7f}};
-        struct catalog_hit best[3];
-        size_t found = 0;
+        struct catalog_hits best;
         struct catalog_filter filter;
-        if (catalog_best(race->catalog, NULL, hits, 3, 3, false, best, &found, NULL) != 0)
+        if (catalog_best(race->catalog, NULL, hits, 3, 3, false, &best, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
-        for (size_t i = 0; i < found; i++) {
+        for (size_t i = 0; i < best.count; i++) {
             /* A document is always seen whole: its path begins with its repository's name. */
-            if (strncmp(best[i].path, best[i].repository, strlen(best[i].repository)) != 0)
+            if (strncmp(best.hits[i].path, best.hits[i].repository,
+                        strlen(best.hits[i].repository)) != 0)
                 atomic_fetch_add(&race->wrong, 1);
         }
-        catalog_hits_free(best, found);
+        catalog_hits_free(&best);
         if (catalog_narrow(race->catalog, "local", "two", NULL, NULL, 0, &filter, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
         const size_t count = tk_idset_count(filter.within);
         size_t inside = 0;
-        if (catalog_best(race->catalog, &filter, hits, 3, 3, true, best, &found, NULL) != 0)
+        if (catalog_best(race->catalog, &filter, hits, 3, 3, true, &best, NULL) != 0)
             atomic_fetch_add(&race->wrong, 1);
-        for (size_t i = 0; i < found; i++)
-            if (strcmp(best[i].repository, "two") != 0) atomic_fetch_add(&race->wrong, 1);
-        catalog_hits_free(best, found);
+        for (size_t i = 0; i < best.count; i++)
+            if (strcmp(best.hits[i].repository, "two") != 0) atomic_fetch_add(&race->wrong, 1);
+        catalog_hits_free(&best);
         for (size_t i = 0; i < 3; i++) inside += tk_idset_contains(filter.within, hits[i].id);
         /* It stays as it was, whatever comes and goes. */
         if (inside != count || tk_idset_count(filter.within) != count)

@@ -147,19 +147,17 @@ static const char *find(struct replica *replica, unsigned seed, const char *repo
     char *path = paths[next++ % 8];
     float vector[EMBEDDING_DIM];
     struct catalog_filter filter;
-    struct catalog_hit *hits;
+    struct catalog_hits hits;
     struct error err = {0};
-    size_t found;
     fill_vector(vector, seed);
     cr_assert_eq(
         catalog_narrow(replica_catalog(replica), NULL, repository, NULL, NULL, 0, &filter, &err),
         0);
     const struct replica_query query = {vector, 5, false, 0, -INFINITY, &filter, NULL};
-    cr_assert_eq(replica_search(replica, &query, &hits, &found, &err), 0, "%s", err.message);
+    cr_assert_eq(replica_search(replica, &query, &hits, &err), 0, "%s", err.message);
     snprintf(path, sizeof(paths[0]), "%s",
-             found > 0 && hits[0].similarity > 0.99f ? hits[0].path : "");
-    catalog_hits_free(hits, found);
-    free(hits);
+             hits.count > 0 && hits.hits[0].similarity > 0.99f ? hits.hits[0].path : "");
+    catalog_hits_free(&hits);
     catalog_filter_free(&filter);
     return path;
 }
@@ -410,22 +408,19 @@ Test(follow, finds_as_many_documents_as_are_wanted_past_one_with_many_chunks)
     load(scene);
     fill_vector(vector, 1000);
     struct catalog_filter filter;
-    struct catalog_hit *hits;
-    size_t found;
+    struct catalog_hits hits;
     cr_assert_eq(catalog_narrow(replica_catalog(scene->follow.replica), NULL, NULL, NULL, NULL, 0,
                                 &filter, &err),
                  0);
     const struct replica_query query = {vector, 10, false, 0, -INFINITY, &filter, NULL};
-    cr_assert_eq(replica_search(scene->follow.replica, &query, &hits, &found, &err), 0, "%s",
-                 err.message);
-    cr_expect_eq(found, 10);
-    for (size_t i = 0; i + 1 < found; i++) {
-        cr_expect_geq(hits[i].similarity, hits[i + 1].similarity);
-        for (size_t j = i + 1; j < found; j++)
-            cr_expect_str_neq(hits[i].document, hits[j].document);
+    cr_assert_eq(replica_search(scene->follow.replica, &query, &hits, &err), 0, "%s", err.message);
+    cr_expect_eq(hits.count, 10);
+    for (size_t i = 0; i + 1 < hits.count; i++) {
+        cr_expect_geq(hits.hits[i].similarity, hits.hits[i + 1].similarity);
+        for (size_t j = i + 1; j < hits.count; j++)
+            cr_expect_str_neq(hits.hits[i].document, hits.hits[j].document);
     }
-    catalog_hits_free(hits, found);
-    free(hits);
+    catalog_hits_free(&hits);
     close_scene(scene);
 }
 

@@ -160,27 +160,22 @@ void api_map(struct daemon *daemon, struct http_request *request)
 
 enum { DUPLICATES_SHOWN = 20, DUPLICATES_FETCHED = 64 };
 
-struct near {
-    struct catalog_hit hits[DUPLICATES_SHOWN]; /* the best of each document */
-    size_t count;
-};
-
-static int find_near(struct replica *replica, int64_t embedding, struct near *near,
+/* The best of each document. */
+static int find_near(struct replica *replica, int64_t embedding, struct catalog_hits *near,
                      struct error *err)
 {
     float vector[EMBEDDING_DIM];
     tk_hit hits[DUPLICATES_FETCHED];
     size_t found;
-    near->count = 0;
     /* One that the index does not have yet, or cannot have, has none. */
     if (tk_index_get(replica_index(replica), (tk_id)embedding, vector, NULL) != TK_OK) return 0;
     if (duplicates_find(replica, embedding, vector, DUPLICATES_FETCHED, hits, &found, err) != 0)
         return -1;
-    return catalog_best(replica_catalog(replica), NULL, hits, found, DUPLICATES_SHOWN, false,
-                        near->hits, &near->count, err);
+    return catalog_best(replica_catalog(replica), NULL, hits, found, DUPLICATES_SHOWN, false, near,
+                        err);
 }
 
-static void put_near(struct buffer *body, const struct near *near)
+static void put_near(struct buffer *body, const struct catalog_hits *near)
 {
     json_put_key(body, "duplicates");
     json_put_open(body, '[');
@@ -198,7 +193,8 @@ static void put_near(struct buffer *body, const struct near *near)
     json_put_close(body, ']');
 }
 
-static void put_point(struct buffer *body, const struct passage *passage, const struct near *near)
+static void put_point(struct buffer *body, const struct passage *passage,
+                      const struct catalog_hits *near)
 {
     json_put_open(body, '{');
     json_field_text(body, "id", passage->document.id);
@@ -238,7 +234,7 @@ void api_map_point(struct daemon *daemon, struct http_request *request)
     struct error err = {0};
     struct buffer body = {0};
     struct passage passage = {0};
-    struct near near = {.count = 0};
+    struct catalog_hits near = {0};
     struct replica *replica = NULL;
     int64_t embedding;
     if (read_id(request, &embedding, &err) != 0 || api_need_index(daemon, &err) != 0 ||
@@ -250,7 +246,7 @@ void api_map_point(struct daemon *daemon, struct http_request *request)
         put_point(&body, &passage, &near);
         http_respond(request, 200, &body);
     }
-    catalog_hits_free(near.hits, near.count);
+    catalog_hits_free(&near);
     passage_free(&passage);
     replica_release(replica);
 }

@@ -91,7 +91,7 @@ static void put_fetched(struct buffer *body, const struct search *search, size_t
 
 static void put_result(struct buffer *body, const struct search *search, size_t i)
 {
-    const struct catalog_hit *hit = &search->hits[i];
+    const struct catalog_hit *hit = &search->found.hits[i];
     float similarity = hit->similarity;
     if (similarity > 1) similarity = 1; /* rounding */
     if (similarity < -1) similarity = -1;
@@ -147,7 +147,7 @@ static void put_response(struct buffer *body, const struct job *job, const struc
     json_put_open(body, '{');
     json_put_key(body, "results");
     json_put_open(body, '[');
-    for (size_t i = 0; i < search->found; i++) {
+    for (size_t i = 0; i < search->found.count; i++) {
         /* The row was deleted between the search and the fetching. */
         if (search->passages != NULL && !search->passages[i].found) continue;
         put_result(body, search, i);
@@ -200,7 +200,7 @@ static void answer(struct job *job)
         return;
     }
     if (!job->batch) {
-        buffer_reserve(&body, ANSWER_ROOM + job->searches[0].found * RESULT_ROOM);
+        buffer_reserve(&body, ANSWER_ROOM + job->searches[0].found.count * RESULT_ROOM);
         put_response(&body, job, &job->searches[0]);
     } else {
         json_put_open(&body, '{');
@@ -233,12 +233,12 @@ static void answer(struct job *job)
 
 static bool wants_texts(const struct search *search)
 {
-    return search->err.code == ERR_NONE && search->wanted.include != 0 && search->found > 0;
+    return search->err.code == ERR_NONE && search->wanted.include != 0 && search->found.count > 0;
 }
 
 static int highlight(struct daemon *daemon, struct search *search, struct error *err)
 {
-    const size_t count = search->found;
+    const size_t count = search->found.count;
     struct vault_wanted wanted = {0};
     if (search->wanted.query == NULL) return 0;
     if (text_query_look_up(&search->text, daemon->pool, err) != 0 ||
@@ -269,14 +269,16 @@ static int fetch_passages(struct daemon *daemon, struct search *search, struct e
     const int include = search->wanted.include;
     const int what = ((include & (INCLUDE_CHUNK | INCLUDE_HIGHLIGHTS)) != 0 ? FETCH_CHUNK : 0) |
                      ((include & INCLUDE_CONTENT) != 0 ? FETCH_CONTENT : 0);
-    int64_t *ids = malloc(search->found * sizeof(*ids));
-    search->passages = calloc(search->found, sizeof(*search->passages));
+    int64_t *ids = malloc(search->found.count * sizeof(*ids));
+    search->passages = calloc(search->found.count, sizeof(*search->passages));
     int rc = ids != NULL && search->passages != NULL
                  ? 0
                  : error_set(err, ERR_INTERNAL, NULL, "memory ran out");
-    for (size_t i = 0; i < search->found && rc == 0; i++) ids[i] = search->hits[i].embedding;
+    for (size_t i = 0; i < search->found.count && rc == 0; i++)
+        ids[i] = search->found.hits[i].embedding;
     if (rc == 0)
-        rc = vault_fetch_passages(daemon->pool, ids, search->found, what, search->passages, err);
+        rc = vault_fetch_passages(daemon->pool, ids, search->found.count, what, search->passages,
+                                  err);
     free(ids);
     if (rc == 0 && (include & INCLUDE_HIGHLIGHTS) != 0) rc = highlight(daemon, search, err);
     return rc;

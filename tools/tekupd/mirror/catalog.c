@@ -287,9 +287,7 @@ static struct held *find_held(struct entry *document, int64_t embedding)
 /* The document that an embedding leads to. `lock` is held, so that it stays. */
 static struct entry *owner_of(const struct catalog *catalog, int64_t embedding)
 {
-    struct entry *document = id_map_lock(catalog->embeddings, embedding);
-    id_map_unlock(catalog->embeddings, embedding);
-    return document;
+    return id_map_find(catalog->embeddings, embedding);
 }
 
 static void forget_of(struct catalog *catalog, struct entry *document, int64_t embedding)

@@ -147,15 +147,22 @@ struct catalog_hit {
     float score;      /* what the order goes by */
     char document[DOCUMENT_ID_SIZE];
     const char *source, *repository; /* live as long as the catalog */
-    char *path;                      /* the caller's */
+    const char *path;                /* as long as what the hit is among */
 };
+
+struct catalog_hits {
+    struct catalog_hit *hits; /* may be NULL where there are none */
+    size_t count;
+    char *paths; /* of those that the catalog named, in one piece */
+};
+void catalog_hits_free(struct catalog_hits *hits); /* leaves it empty */
 
 /* The best hit of each document, or with `all` every hit, in the order of the hits, at most
  * `limit`. Hits that the catalog does not know (removed meanwhile) are left out, and those whose
- * document does not pass the filter (may be NULL) by its place (moved meanwhile). */
+ * document does not pass the filter (may be NULL) by its place (moved meanwhile). *best is released
+ * by catalog_hits_free. */
 int catalog_best(const struct catalog *catalog, const struct catalog_filter *filter,
-                 const tk_hit *hits, size_t count, size_t limit, bool all, struct catalog_hit *best,
-                 size_t *found, struct error *err);
-void catalog_hits_free(struct catalog_hit *hits, size_t count);
+                 const tk_hit *hits, size_t count, size_t limit, bool all,
+                 struct catalog_hits *best, struct error *err);
 
 #endif

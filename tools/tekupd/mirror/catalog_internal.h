@@ -2,11 +2,12 @@
  * catalog_internal.h: how the catalog is kept, for catalog.c (writing) and catalog_read.c.
  *
  * Locks. `lock` protects the table of documents, the list of each repository and the list of
- * embeddings of each document; only writers, and readers who walk a repository, take it. Searching
- * threads, which look up every candidate of a filtered search, take a lock of the embeddings' table
- * only. A document that an embedding leads to stays as long as that one is held: a document is
- * taken out of the table before it is freed. What it says of its place never changes; one that
- * moves is replaced. Repositories are never freed. Order: `lock`, then the table's.
+ * embeddings of each document. Whoever holds it reads the embeddings' table without that one's
+ * locks, since only those who hold `lock` for writing change it. Searches that look up every
+ * candidate, one by one, take a lock of the table instead, of which there are many. A document that
+ * an embedding leads to stays as long as either is held: a document is taken out of the table
+ * before it is freed. What it says of its place never changes; one that moves is replaced.
+ * Repositories are never freed. Order: `lock`, then the table's.
  *
  * Filters. Each repository has the set of its embeddings, which a search takes hold of under `lock`
  * and then reads without it, while writers go on with a copy. So it may be older than the catalog:
@@ -52,10 +53,10 @@ struct entry {
 struct catalog {
     pthread_rwlock_t lock;
     struct entry **buckets;
-    size_t bucket_count, document_count;
+    size_t bucket_count;
     uint64_t next_serial;
     struct repository *repositories[REPOSITORY_BUCKETS];
-    _Atomic size_t embedding_count, bytes;
+    _Atomic size_t document_count, embedding_count, bytes;
     struct id_map *embeddings;
 };
 

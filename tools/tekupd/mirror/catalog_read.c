@@ -30,11 +30,8 @@ void catalog_count(const struct catalog *catalog, struct catalog_counts *counts)
 
 bool catalog_is_one_to_one(const struct catalog *catalog)
 {
-    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
-    pthread_rwlock_rdlock(lock);
-    const bool one = atomic_load(&catalog->embedding_count) <= catalog->document_count;
-    pthread_rwlock_unlock(lock);
-    return one;
+    return atomic_load_explicit(&catalog->embedding_count, memory_order_relaxed) <=
+           atomic_load_explicit(&catalog->document_count, memory_order_relaxed);
 }
 
 static bool repository_passes(const struct repository *repository,
@@ -205,54 +202,125 @@ void catalog_apply(struct catalog_filter *filter, tk_search *search)
     }
 }
 
-/* Whether a document's serial was taken already; takes it otherwise. */
-static bool take(uint64_t *taken, size_t size, uint64_t serial)
+/* ---- Hits ------------------------------------------------------------------------------------ */
+
+/* Hits that are looked up side by side. */
+enum { TOGETHER = 16 };
+
+/* A hit that is to be named. */
+struct pick {
+    const tk_hit *hit;
+    const struct entry *document;
+    size_t path_size; /* with its NUL */
+};
+
+struct picks {
+    struct pick *picks;
+    size_t count, limit;
+    uint64_t *taken; /* serials of the documents so far; NULL: a document may be named many times */
+    size_t taken_size;
+};
+
+static int picks_init(struct picks *picks, size_t limit, bool all)
 {
-    size_t at = (size_t)(serial * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
-    while (taken[at] != 0 && taken[at] != serial) at = (at + 1) & (size - 1);
+    *picks = (struct picks){.limit = limit, .taken_size = 16};
+    while (picks->taken_size < 2 * limit) picks->taken_size *= 2;
+    picks->picks = malloc((limit + 1) * sizeof(*picks->picks));
+    if (!all) picks->taken = calloc(picks->taken_size, sizeof(*picks->taken));
+    return picks->picks != NULL && (all || picks->taken != NULL) ? 0 : -1;
+}
+
+static void picks_free(struct picks *picks)
+{
+    free(picks->picks);
+    free(picks->taken);
+}
+
+/* Whether a document's serial was taken already; takes it otherwise. */
+static bool take(struct picks *picks, uint64_t serial)
+{
+    uint64_t *taken = picks->taken;
+    if (taken == NULL) return true;
+    size_t at = (size_t)(serial * 0x9e3779b97f4a7c15u >> 20) & (picks->taken_size - 1);
+    while (taken[at] != 0 && taken[at] != serial) at = (at + 1) & (picks->taken_size - 1);
     const bool first = taken[at] == 0;
     taken[at] = serial;
     return first;
 }
 
-static int name_hit(const struct entry *document, const tk_hit *hit, struct catalog_hit *named)
+/* Picks among at most TOGETHER hits. Their places in the table and then their documents, most of
+ * which are in no cache, are asked for before the first is looked at. `lock` is held. */
+static void pick_hits(const struct catalog *catalog, const struct catalog_filter *filter,
+                      const tk_hit *hits, size_t count, struct picks *picks)
 {
-    named->embedding = (int64_t)hit->id;
-    named->similarity = hit->similarity;
-    named->score = hit->similarity;
-    memcpy(named->document, document->id, sizeof(named->document));
-    named->source = document->repository->source;
-    named->repository = document->repository->name;
-    named->path = strdup(document->path);
-    return named->path != NULL ? 0 : -1;
+    const struct entry *documents[TOGETHER];
+    for (size_t i = 0; i < count; i++) id_map_prefetch(catalog->embeddings, (int64_t)hits[i].id);
+    for (size_t i = 0; i < count; i++) {
+        documents[i] = id_map_find(catalog->embeddings, (int64_t)hits[i].id);
+        if (documents[i] == NULL) continue;
+        __builtin_prefetch(documents[i]);
+        __builtin_prefetch(documents[i]->path);
+    }
+    for (size_t i = 0; i < count && picks->count < picks->limit; i++) {
+        const struct entry *document = documents[i];
+        if (document == NULL || (filter != NULL && !document_passes(document, filter)) ||
+            !take(picks, document->serial))
+            continue;
+        picks->picks[picks->count++] = (struct pick){
+            .hit = &hits[i], .document = document, .path_size = strlen(document->path) + 1};
+    }
+}
+
+/* `lock` is held, so that the documents stay until their paths are copied. */
+static int name_picks(const struct picks *picks, struct catalog_hits *best)
+{
+    size_t size = 0;
+    if (picks->count == 0) return 0;
+    for (size_t i = 0; i < picks->count; i++) size += picks->picks[i].path_size;
+    best->hits = malloc(picks->count * sizeof(*best->hits));
+    best->paths = malloc(size);
+    if (best->hits == NULL || best->paths == NULL) return -1;
+    char *path = best->paths;
+    for (size_t i = 0; i < picks->count; i++) {
+        const struct pick *pick = &picks->picks[i];
+        struct catalog_hit *hit = &best->hits[best->count++];
+        hit->embedding = (int64_t)pick->hit->id;
+        hit->similarity = pick->hit->similarity;
+        hit->score = pick->hit->similarity;
+        memcpy(hit->document, pick->document->id, sizeof(hit->document));
+        hit->source = pick->document->repository->source;
+        hit->repository = pick->document->repository->name;
+        hit->path = memcpy(path, pick->document->path, pick->path_size);
+        path += pick->path_size;
+    }
+    return 0;
 }
 
 int catalog_best(const struct catalog *catalog, const struct catalog_filter *filter,
-                 const tk_hit *hits, size_t count, size_t limit, bool all, struct catalog_hit *best,
-                 size_t *found, struct error *err)
+                 const tk_hit *hits, size_t count, size_t limit, bool all,
+                 struct catalog_hits *best, struct error *err)
 {
-    size_t size = 16;
-    while (size < 2 * limit) size *= 2;
-    uint64_t *taken = calloc(size, sizeof(*taken)); /* serials of the documents so far */
-    int rc = taken != NULL ? 0 : -1;
-    *found = 0;
-    for (size_t i = 0; i < count && *found < limit && rc == 0; i++) {
-        const struct entry *document = id_map_lock(catalog->embeddings, (int64_t)hits[i].id);
-        const bool pass = document != NULL && (filter == NULL || document_passes(document, filter));
-        if (pass && (all || take(taken, size, document->serial))) {
-            rc = name_hit(document, &hits[i], &best[*found]);
-            *found += rc == 0;
-        }
-        id_map_unlock(catalog->embeddings, (int64_t)hits[i].id);
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)&catalog->lock;
+    struct picks picks;
+    *best = (struct catalog_hits){0};
+    int rc = picks_init(&picks, limit, all);
+    if (rc == 0) {
+        pthread_rwlock_rdlock(lock);
+        for (size_t at = 0; at < count && picks.count < limit; at += TOGETHER)
+            pick_hits(catalog, filter, hits + at, count - at < TOGETHER ? count - at : TOGETHER,
+                      &picks);
+        rc = name_picks(&picks, best);
+        pthread_rwlock_unlock(lock);
     }
-    free(taken);
+    picks_free(&picks);
     if (rc == 0) return 0;
-    catalog_hits_free(best, *found);
-    *found = 0;
+    catalog_hits_free(best);
     return catalog_no_memory(err);
 }
 
-void catalog_hits_free(struct catalog_hit *hits, size_t count)
+void catalog_hits_free(struct catalog_hits *hits)
 {
-    for (size_t i = 0; i < count; i++) free(hits[i].path);
+    free(hits->hits);
+    free(hits->paths);
+    *hits = (struct catalog_hits){0};
 }

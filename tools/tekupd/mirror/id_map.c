@@ -137,12 +137,23 @@ void id_map_remove(struct id_map *map, int64_t id)
     pthread_rwlock_unlock(&shard->lock);
 }
 
+void *id_map_find(const struct id_map *map, int64_t id)
+{
+    const struct slot *slot = find(shard_of(map, id), id);
+    return slot != NULL ? slot->value : NULL;
+}
+
+void id_map_prefetch(const struct id_map *map, int64_t id)
+{
+    const struct shard *shard = shard_of(map, id);
+    if (shard->size > 0) __builtin_prefetch(&shard->slots[hash_id(id) & (shard->size - 1)]);
+}
+
 void *id_map_lock(const struct id_map *map, int64_t id)
 {
     struct shard *shard = shard_of(map, id);
     pthread_rwlock_rdlock(&shard->lock);
-    const struct slot *slot = find(shard, id);
-    return slot != NULL ? slot->value : NULL;
+    return id_map_find(map, id);
 }
 
 void id_map_unlock(const struct id_map *map, int64_t id)

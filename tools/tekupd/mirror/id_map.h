@@ -31,4 +31,9 @@ void id_map_remove(struct id_map *map, int64_t id);
 void *id_map_lock(const struct id_map *map, int64_t id);
 void id_map_unlock(const struct id_map *map, int64_t id);
 
+/* The same without a lock, for who keeps writers out by another one; and a hint that an id is
+ * looked for in a moment, so that the ways to memory of many are gone side by side. */
+void *id_map_find(const struct id_map *map, int64_t id);
+void id_map_prefetch(const struct id_map *map, int64_t id);
+
 #endif

@@ -157,15 +157,13 @@ static size_t hits_to_ask_for(const struct replica *replica, const struct replic
  * are wanted, and again many more when the best ones turn out to be of too few documents.
  */
 static int search(struct replica *replica, const struct replica_query *query,
-                  struct catalog_hit **hits, size_t *found, struct error *err)
+                  struct catalog_hits *hits, struct error *err)
 {
     enum { FURTHER = 4 };
     tk_search search;
     tk_hit *raw = NULL;
     int rc = -1;
-    *found = 0;
-    *hits = calloc(query->limit, sizeof(**hits));
-    if (*hits == NULL) return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
+    *hits = (struct catalog_hits){0};
     if (query->filter->nothing) return 0;
     tk_search_init(&search);
     search.ef = query->ef;
@@ -187,28 +185,24 @@ static int search(struct replica *replica, const struct replica_query *query,
             search_error(status, &problem, err);
             break;
         }
-        catalog_hits_free(*hits, *found);
+        catalog_hits_free(hits);
         rc = catalog_best(replica->catalog, query->filter, raw, count, query->limit, query->chunks,
-                          *hits, found, err);
-        if (rc != 0 || *found == query->limit || count < search.k || search.k == MOST_HITS) break;
+                          hits, err);
+        if (rc != 0 || hits->count == query->limit || count < search.k || search.k == MOST_HITS)
+            break;
         search.k = search.k * FURTHER < MOST_HITS ? search.k * FURTHER : MOST_HITS;
         rc = -1;
     }
     free(raw);
-    if (rc != 0) {
-        catalog_hits_free(*hits, *found);
-        free(*hits);
-        *hits = NULL;
-        *found = 0;
-    }
+    if (rc != 0) catalog_hits_free(hits);
     return rc;
 }
 
 int replica_search(struct replica *replica, const struct replica_query *query,
-                   struct catalog_hit **hits, size_t *found, struct error *err)
+                   struct catalog_hits *hits, struct error *err)
 {
     const double began = clock_now();
-    const int rc = search(replica, query, hits, found, err);
+    const int rc = search(replica, query, hits, err);
     if (query->speed != NULL && rc == 0) {
         const double ended = clock_now();
         speed_note(query->speed, ended, ended - began);

@@ -94,9 +94,9 @@ struct replica_query {
 };
 
 /* The most similar documents, each by its best embedding, or chunks, best first. *hits is released
- * with catalog_hits_free and free, before the replica. Errors: ERR_INVALID (field "embedding"). */
+ * with catalog_hits_free, before the replica. Errors: ERR_INVALID (field "embedding"). */
 int replica_search(struct replica *replica, const struct replica_query *query,
-                   struct catalog_hit **hits, size_t *found, struct error *err);
+                   struct catalog_hits *hits, struct error *err);
 
 /* So many searches of the index were none of anybody's: measuring, looking for near-duplicates.
  * They are not counted among those of the stats. */

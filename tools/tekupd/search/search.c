@@ -16,29 +16,14 @@ enum { FUSED_EACH = 2, DIVERSE_EACH = 4, LEAST = 100 };
 
 enum { BY_VECTOR, BY_WORDS };
 
-struct hits {
-    struct catalog_hit *hits;
-    size_t count;
-};
-
 static int no_memory(struct error *err)
 {
     return error_set(err, ERR_INTERNAL, NULL, "memory ran out");
 }
 
-static void hits_free(struct hits *hits)
-{
-    if (hits->hits != NULL) catalog_hits_free(hits->hits, hits->count);
-    free(hits->hits);
-    *hits = (struct hits){0};
-}
-
 static void forget_hits(struct search *search)
 {
-    struct hits hits = {search->hits, search->found};
-    hits_free(&hits);
-    search->hits = NULL;
-    search->found = 0;
+    catalog_hits_free(&search->found);
     for (size_t i = 0; i < 2; i++) {
         vault_hits_free(search->stored[i].hits, search->stored[i].count);
         search->stored[i].hits = NULL;
@@ -48,7 +33,7 @@ static void forget_hits(struct search *search)
 
 void search_drop_passages(struct search *search)
 {
-    for (size_t i = 0; i < search->found; i++) {
+    for (size_t i = 0; i < search->found.count; i++) {
         if (search->passages != NULL) passage_free(&search->passages[i]);
         if (search->highlights != NULL) free(search->highlights[i].ranges);
     }
@@ -111,7 +96,7 @@ static size_t candidates(const struct search_request *wanted)
 /* ---- By the vectors -------------------------------------------------------------------------- */
 
 static int find_in_mirror(struct daemon *daemon, struct replica *replica,
-                          const struct search *search, struct hits *hits, struct error *err)
+                          const struct search *search, struct catalog_hits *hits, struct error *err)
 {
     const struct search_request *wanted = &search->wanted;
     struct catalog_filter filter;
@@ -128,13 +113,14 @@ static int find_in_mirror(struct daemon *daemon, struct replica *replica,
                                         .threshold = wanted->threshold,
                                         .filter = &filter,
                                         .speed = daemon->speed};
-    const int rc = replica_search(replica, &query, &hits->hits, &hits->count, err);
+    const int rc = replica_search(replica, &query, hits, err);
     catalog_filter_free(&filter);
     return rc;
 }
 
-/* The hits in the form of those of the catalog; the path is theirs, the rest stays with stored. */
-static int name_hits(struct vault_hit *stored, size_t count, struct hits *hits, struct error *err)
+/* The hits in the form of those of the catalog; the texts stay with stored. */
+static int name_hits(const struct vault_hit *stored, size_t count, struct catalog_hits *hits,
+                     struct error *err)
 {
     hits->hits = calloc(count + 1, sizeof(*hits->hits));
     if (hits->hits == NULL) return no_memory(err);
@@ -148,13 +134,12 @@ static int name_hits(struct vault_hit *stored, size_t count, struct hits *hits, 
         hit->source = stored[i].source;
         hit->repository = stored[i].repository;
         hit->path = stored[i].path;
-        stored[i].path = NULL;
     }
     return 0;
 }
 
 static int find_in_database(struct daemon *daemon, const char *model, struct search *search,
-                            struct hits *hits, struct error *err)
+                            struct catalog_hits *hits, struct error *err)
 {
     const struct search_request *wanted = &search->wanted;
     const struct vault_search query = {
@@ -262,8 +247,8 @@ static int find_all_and_any(struct daemon *daemon, struct search *search, struct
 }
 
 /* Leaves out of the hits by the vectors what a phrase or something unwanted forbids. */
-static int keep_strict(struct daemon *daemon, const struct search *search, struct hits *hits,
-                       struct error *err)
+static int keep_strict(struct daemon *daemon, const struct search *search,
+                       struct catalog_hits *hits, struct error *err)
 {
     struct buffer strict = {0};
     int rc = 0;
@@ -276,10 +261,7 @@ static int keep_strict(struct daemon *daemon, const struct search *search, struc
         if (rc == 0)
             rc = vault_text_match(daemon->pool, strict.data, ids, hits->count, passes, err);
         for (size_t i = 0; i < hits->count && rc == 0; i++) {
-            if (passes[i])
-                hits->hits[kept++] = hits->hits[i];
-            else
-                free(hits->hits[i].path);
+            if (passes[i]) hits->hits[kept++] = hits->hits[i];
         }
         if (rc == 0) hits->count = kept;
         free(ids);
@@ -289,8 +271,9 @@ static int keep_strict(struct daemon *daemon, const struct search *search, struc
     return rc;
 }
 
-static int find_by_words(struct daemon *daemon, struct search *search, struct hits *by_vector,
-                         struct hits *hits, struct error *err)
+static int find_by_words(struct daemon *daemon, struct search *search,
+                         struct catalog_hits *by_vector, struct catalog_hits *hits,
+                         struct error *err)
 {
     if (text_query_look_up(&search->text, daemon->pool, err) != 0 ||
         find_all_and_any(daemon, search, err) != 0)
@@ -311,9 +294,9 @@ static int compare_scores(const void *left, const void *right)
 }
 
 /* A document that both found comes with the chunk that has the better place, so that what is shown
- * is what was found. Takes the hits of both. */
-static int fuse(const struct search *search, struct hits *by_vector, struct hits *by_words,
-                struct hits *fused, struct error *err)
+ * is what was found. Takes the paths of the former. */
+static int fuse(const struct search *search, struct catalog_hits *by_vector,
+                struct catalog_hits *by_words, struct catalog_hits *fused, struct error *err)
 {
     fused->hits = calloc(by_vector->count + by_words->count + 1, sizeof(*fused->hits));
     if (fused->hits == NULL) return no_memory(err);
@@ -321,7 +304,8 @@ static int fuse(const struct search *search, struct hits *by_vector, struct hits
         by_vector->hits[i].score = (float)ranking_fusion(i);
         fused->hits[fused->count++] = by_vector->hits[i];
     }
-    by_vector->count = 0;
+    fused->paths = by_vector->paths;
+    by_vector->paths = NULL;
     const size_t before = fused->count;
     size_t place = 0;
     float rank = 0;
@@ -343,14 +327,10 @@ static int fuse(const struct search *search, struct hits *by_vector, struct hits
         struct catalog_hit *same = &fused->hits[at];
         const float score = same->score + hit->score;
         if (place <= at && same->embedding != hit->embedding) {
-            const struct catalog_hit other = *same;
             *same = *hit;
-            *hit = other;
         }
         same->score = score;
-        free(hit->path);
     }
-    by_words->count = 0;
     qsort(fused->hits, fused->count, sizeof(*fused->hits), compare_scores);
     return 0;
 }
@@ -367,7 +347,8 @@ static void normalise(float *vector)
 
 /* The vectors of the hits, of length 1; from memory where there is a mirror. */
 static int load_vectors(struct daemon *daemon, const struct replica *replica,
-                        const struct hits *hits, float *vectors, bool *has, struct error *err)
+                        const struct catalog_hits *hits, float *vectors, bool *has,
+                        struct error *err)
 {
     int rc = 0;
     if (replica != NULL) {
@@ -387,7 +368,7 @@ static int load_vectors(struct daemon *daemon, const struct replica *replica,
 }
 
 /* How similar those are that the words found, which leaves out those below the threshold. */
-static void compare(const struct search_request *wanted, struct hits *hits, float *vectors,
+static void compare(const struct search_request *wanted, struct catalog_hits *hits, float *vectors,
                     bool *has)
 {
     float query[EMBEDDING_DIM];
@@ -402,10 +383,7 @@ static void compare(const struct search_request *wanted, struct hits *hits, floa
             for (size_t j = 0; j < EMBEDDING_DIM; j++) sum += (double)query[j] * (double)vector[j];
             hit->similarity = (float)sum;
         }
-        if (!isinf(wanted->threshold) && !(hit->similarity >= wanted->threshold)) {
-            free(hit->path);
-            continue;
-        }
+        if (!isinf(wanted->threshold) && !(hit->similarity >= wanted->threshold)) continue;
         has[kept] = has[i];
         if (kept != i) memcpy(vectors + kept * EMBEDDING_DIM, vector, sizeof(query));
         hits->hits[kept++] = *hit;
@@ -414,8 +392,8 @@ static void compare(const struct search_request *wanted, struct hits *hits, floa
 }
 
 /* Similarities are relevance as they are; other scores as shares of the best one. */
-static int diversify(const struct search_request *wanted, struct hits *hits, const float *vectors,
-                     const bool *has, struct error *err)
+static int diversify(const struct search_request *wanted, struct catalog_hits *hits,
+                     const float *vectors, const bool *has, struct error *err)
 {
     const size_t limit = wanted->limit < hits->count ? wanted->limit : hits->count;
     const bool shares = wanted->mode != MODE_VECTOR;
@@ -430,13 +408,10 @@ static int diversify(const struct search_request *wanted, struct hits *hits, con
         rc = ranking_diversify(relevance, vectors, has, EMBEDDING_DIM, hits->count,
                                wanted->diversity, limit, order, err);
     if (rc == 0) {
-        for (size_t i = 0; i < limit; i++) {
-            chosen[i] = hits->hits[order[i]];
-            hits->hits[order[i]].path = NULL;
-        }
-        catalog_hits_free(hits->hits, hits->count);
+        for (size_t i = 0; i < limit; i++) chosen[i] = hits->hits[order[i]];
         free(hits->hits);
-        *hits = (struct hits){chosen, limit};
+        hits->hits = chosen;
+        hits->count = limit;
         chosen = NULL;
     }
     free(relevance);
@@ -446,7 +421,7 @@ static int diversify(const struct search_request *wanted, struct hits *hits, con
 }
 
 static int look_at_vectors(struct daemon *daemon, const struct replica *replica,
-                           const struct search_request *wanted, struct hits *hits,
+                           const struct search_request *wanted, struct catalog_hits *hits,
                            struct error *err)
 {
     bool unknown = false;
@@ -467,13 +442,13 @@ static int look_at_vectors(struct daemon *daemon, const struct replica *replica,
 /* ---- The search ------------------------------------------------------------------------------ */
 
 /* By the vectors alone where PostgreSQL cannot be asked for the words. */
-static int run_words(struct daemon *daemon, struct search *search, struct hits *by_vector,
-                     struct hits *by_words, struct error *err)
+static int run_words(struct daemon *daemon, struct search *search, struct catalog_hits *by_vector,
+                     struct catalog_hits *by_words, struct error *err)
 {
     const bool hybrid = search->wanted.mode == MODE_HYBRID;
     if (hybrid && search->wordless.code != ERR_NONE) return 0;
     if (find_by_words(daemon, search, by_vector, by_words, err) == 0) return 0;
-    hits_free(by_words);
+    catalog_hits_free(by_words);
     if (!hybrid || err->code != ERR_UNAVAILABLE) return -1;
     keeper_wake(daemon->keeper);
     search->wordless = *err;
@@ -485,7 +460,7 @@ void search_run(struct daemon *daemon, struct replica *replica, const char *mode
                 struct search *search)
 {
     const struct search_request *wanted = &search->wanted;
-    struct hits by_vector = {0}, by_words = {0}, fused = {0};
+    struct catalog_hits by_vector = {0}, by_words = {0}, fused = {0};
     struct error *err = &search->err;
     int rc = 0;
     if (err->code != ERR_NONE) return;
@@ -497,18 +472,17 @@ void search_run(struct daemon *daemon, struct replica *replica, const char *mode
                                       : find_in_database(daemon, model, search, &by_vector, err);
     if (rc == 0 && search_has_words(search))
         rc = run_words(daemon, search, &by_vector, &by_words, err);
-    struct hits *hits = wanted->mode == MODE_VECTOR ? &by_vector
-                        : wanted->mode == MODE_TEXT ? &by_words
-                                                    : &fused;
+    struct catalog_hits *hits = wanted->mode == MODE_VECTOR ? &by_vector
+                                : wanted->mode == MODE_TEXT ? &by_words
+                                                            : &fused;
     if (rc == 0 && hits == &fused) rc = fuse(search, &by_vector, &by_words, &fused, err);
     if (rc == 0) rc = look_at_vectors(daemon, replica, wanted, hits, err);
     if (rc == 0) {
-        while (hits->count > wanted->limit) free(hits->hits[--hits->count].path);
-        search->hits = hits->hits;
-        search->found = hits->count;
-        *hits = (struct hits){0};
+        if (hits->count > wanted->limit) hits->count = wanted->limit;
+        search->found = *hits;
+        *hits = (struct catalog_hits){0};
     }
-    hits_free(&by_vector);
-    hits_free(&by_words);
-    hits_free(&fused);
+    catalog_hits_free(&by_vector);
+    catalog_hits_free(&by_words);
+    catalog_hits_free(&fused);
 }

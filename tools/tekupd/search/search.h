@@ -26,18 +26,18 @@ struct search {
     struct text_query text; /* of the query, where its words are asked for */
     char **matching;        /* ids of the documents that match the metadata filter */
     size_t match_count;
-    struct catalog_hit *hits;
-    size_t found;
+    struct catalog_hits found;
     struct {
         struct vault_hit *hits;
         size_t count;
     } stored[2]; /* what the hits point into where the database found them: by vector, by words */
-    struct passage *passages;             /* one for each hit; NULL where they were not fetched */
-    struct search_highlights *highlights; /* one for each hit; NULL where nothing is known */
-    struct error missing;                 /* why not */
-    struct error wordless;                /* why a hybrid search went by the vectors alone */
-    bool words_lack;                      /* the words of some passages were not there yet */
-    struct error err;                     /* why the search failed */
+    struct passage *passages; /* one for each that was found; NULL where they were not fetched */
+    struct search_highlights
+        *highlights;       /* one for each that was found; NULL where nothing is known */
+    struct error missing;  /* why not */
+    struct error wordless; /* why a hybrid search went by the vectors alone */
+    bool words_lack;       /* the words of some passages were not there yet */
+    struct error err;      /* why the search failed */
 };
 
 /* What it points to, not itself. */

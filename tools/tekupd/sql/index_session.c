@@ -51,27 +51,27 @@ static void say(struct passthrough_answer *answer, const char *state, const char
 }
 
 static void put_hits(struct passthrough_answer *answer, const char *position,
-                     const struct catalog_hit *hits, size_t count)
+                     const struct catalog_hits *hits)
 {
     begin(answer);
     put_row(answer, "FOUND", position, NULL, NULL);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < hits->count; i++) {
+        const struct catalog_hit *hit = &hits->hits[i];
         char similarity[32], embedding[32];
-        float value = hits[i].similarity;
+        float value = hit->similarity;
         if (value > 1) value = 1; /* rounding */
         if (value < -1) value = -1;
         snprintf(similarity, sizeof(similarity), "%.9g", (double)value);
-        snprintf(embedding, sizeof(embedding), "%" PRId64, hits[i].embedding);
-        put_row(answer, NULL, hits[i].document, similarity, embedding);
+        snprintf(embedding, sizeof(embedding), "%" PRId64, hit->embedding);
+        put_row(answer, NULL, hit->document, similarity, embedding);
     }
-    end(answer, count + 1);
+    end(answer, hits->count + 1);
 }
 
 /* ---- Searching ------------------------------------------------------------------------------- */
 
 static int search(struct daemon *daemon, struct replica *replica,
-                  const struct index_request *wanted, struct catalog_hit **hits, size_t *found,
-                  struct error *err)
+                  const struct index_request *wanted, struct catalog_hits *hits, struct error *err)
 {
     struct catalog_filter filter;
     if (catalog_narrow(replica_catalog(replica), wanted->source, wanted->repository, NULL, NULL, 0,
@@ -83,7 +83,7 @@ static int search(struct daemon *daemon, struct replica *replica,
                                         .threshold = wanted->threshold,
                                         .filter = &filter,
                                         .speed = daemon->speed};
-    const int rc = replica_search(replica, &query, hits, found, err);
+    const int rc = replica_search(replica, &query, hits, err);
     catalog_filter_free(&filter);
     return rc;
 }
@@ -93,19 +93,17 @@ static void answer_search(struct session_search *job)
 {
     struct daemon *daemon = job->daemon;
     struct error err = {0};
-    struct catalog_hit *hits = NULL;
-    size_t found = 0;
+    struct catalog_hits hits = {0};
     char *position = daemon->follower != NULL ? follower_applied(daemon->follower) : NULL;
     struct replica *replica = position != NULL ? mirror_use(&daemon->mirror) : NULL;
     if (replica == NULL) {
         say(job->answer, "UNREADY", "the index does not follow the database now");
-    } else if (search(daemon, replica, &job->wanted, &hits, &found, &err) != 0) {
+    } else if (search(daemon, replica, &job->wanted, &hits, &err) != 0) {
         say(job->answer, err.code == ERR_INVALID ? "INVALID" : "UNREADY", err.message);
     } else {
-        put_hits(job->answer, position, hits, found);
-        catalog_hits_free(hits, found);
+        put_hits(job->answer, position, &hits);
     }
-    free(hits);
+    catalog_hits_free(&hits);
     replica_release(replica);
     free(position);
 }
