@@ -1,8 +1,7 @@
 /*
  * embedding_input.h: reads the embeddings that clients send.
  *
- * Reading 1,536 numbers is most of the work of a search request, so that a scanner of our own does
- * it. Numbers come out within one unit in the last place of float32. All errors are ERR_INVALID
+ * Numbers come out as the float32 nearest to them (embedding_numbers.h). All errors are ERR_INVALID
  * with field "embedding": not EMBEDDING_DIM numbers, not finite as float32, the zero vector.
  */
 #ifndef TEKUPD_EMBEDDING_INPUT_H
