@@ -2,6 +2,7 @@
 
 #include "storage/base/buffer.h"
 #include "storage/base/utf8.h"
+#include "tools/tekupd/http/json_scan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,31 +35,10 @@ static size_t skip_string(const char *text, size_t at, size_t length)
     }
 }
 
-static bool is_structural(char c)
-{
-    return c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
-}
-
-/* The next quote or bracket, or length. An embedding is tens of thousands of bytes without any. */
-static size_t next_structural(const char *text, size_t at, size_t length)
-{
-    enum { BLOCK = 64 };
-    for (; length - at >= BLOCK; at += BLOCK) {
-        unsigned char found = 0; /* without a way out, so that it becomes vector code */
-        for (size_t i = 0; i < BLOCK; i++) {
-            const unsigned char byte = (unsigned char)text[at + i];
-            const unsigned char round = byte & 0xdf; /* { is [ and } is ] with a bit more */
-            found |= (unsigned char)((byte == '"') | (round == '[') | (round == ']'));
-        }
-        if (found) break;
-    }
-    while (at < length && !is_structural(text[at])) at++;
-    return at;
-}
-
 /* The place after the value that begins here, or length. */
 static size_t skip_value(const char *text, size_t at, size_t length)
 {
+    const struct json_scanner *scanner = json_scanner_usable(0);
     size_t depth = 0;
     do {
         if (at >= length) return length;
@@ -91,7 +71,7 @@ static size_t skip_value(const char *text, size_t at, size_t length)
             }
         }
         at++;
-        if (depth > 0) at = next_structural(text, at, length);
+        if (depth > 0) at = scanner->next(text, at, length);
     } while (depth > 0);
     return at;
 }
