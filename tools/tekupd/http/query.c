@@ -38,9 +38,15 @@ int query_decode(char *text)
     return decode(text, false);
 }
 
+/* Most names differ in their first letters already. */
+static bool same_name(const char *one, const char *other)
+{
+    return *one == *other && strcmp(one, other) == 0;
+}
+
 static bool is_known(const char *name, const char *const *known)
 {
-    while (*known != NULL && strcmp(*known, name) != 0) known++;
+    while (*known != NULL && !same_name(*known, name)) known++;
     return *known != NULL;
 }
 
@@ -93,7 +99,7 @@ void query_free(struct query *query)
 const char *query_get(const struct query *query, const char *name)
 {
     for (size_t i = 0; i < query->count; i++) {
-        if (strcmp(query->parameter[i].name, name) == 0) return query->parameter[i].value;
+        if (same_name(query->parameter[i].name, name)) return query->parameter[i].value;
     }
     return NULL;
 }

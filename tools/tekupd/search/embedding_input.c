@@ -76,35 +76,56 @@ static int scan_base64(const char *text, size_t length, unsigned char out[OCTETS
     return 0;
 }
 
-static int check_direction(const float vector[EMBEDDING_DIM], struct error *err)
+/* ---- What may be searched for ---------------------------------------------------------------- */
+
+/* Of all numbers' bits without their signs, put together: they are 0 for zeros, and with this added
+ * reach into the sign for what is not finite. */
+struct seen {
+    uint32_t bits, carried;
+};
+
+static inline void see(struct seen *seen, uint32_t bits)
 {
-    uint32_t most = 0; /* bits of the largest number; those of a float32 are in its order */
-    for (int i = 0; i < EMBEDDING_DIM; i++) {
-        uint32_t bits;
-        memcpy(&bits, &vector[i], 4);
-        bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
-    }
-    for (int i = 0; i < EMBEDDING_DIM && most >= INFINITE; i++) {
+    bits &= 0x7fffffff;
+    seen->bits |= bits;
+    seen->carried |= bits + (0x80000000 - INFINITE);
+}
+
+static int judge(struct seen seen, const float vector[EMBEDDING_DIM], struct error *err)
+{
+    for (int i = 0; i < EMBEDDING_DIM && seen.carried >= 0x80000000; i++) {
         if (!isfinite(vector[i]))
             return error_set(err, ERR_INVALID, field, "embedding[%d] is %s", i,
                              isnan(vector[i]) ? "NaN" : "infinite");
     }
-    if (most == 0)
+    if (seen.bits == 0)
         return error_set(err, ERR_INVALID, field,
                          "embedding is the zero vector, which has no direction to compare");
     return 0;
 }
 
+static int check_direction(const float vector[EMBEDDING_DIM], struct error *err)
+{
+    struct seen seen = {0};
+    for (int i = 0; i < EMBEDDING_DIM; i++) {
+        uint32_t bits;
+        memcpy(&bits, &vector[i], 4);
+        see(&seen, bits);
+    }
+    return judge(seen, vector, err);
+}
+
 static int from_octets(const unsigned char *bytes, float out[EMBEDDING_DIM], struct error *err)
 {
+    struct seen seen = {0};
     for (int i = 0; i < EMBEDDING_DIM; i++) {
         uint32_t bits;
         memcpy(&bits, bytes + 4 * i, 4);
         bits = le32toh(bits);
+        see(&seen, bits);
         memcpy(&out[i], &bits, 4);
     }
-    return check_direction(out, err);
+    return judge(seen, out, err);
 }
 
 /* ---- The two ways in ------------------------------------------------------------------------- */
