@@ -59,10 +59,13 @@ TARGET static double squares(const float *x, size_t n)
 TARGET static void flip(float *x, const uint64_t *bits, size_t n)
 {
     const __m512i sign = _mm512_set1_epi32(INT32_MIN);
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 marked = (__mmask16)(bits[i / 64] >> (i % 64));
-        const __m512i v = _mm512_loadu_si512(x + i);
-        _mm512_storeu_si512(x + i, _mm512_mask_xor_epi32(v, marked, v, sign));
+    for (size_t i = 0; i < n; i += 64) {
+        const uint64_t marked = bits[i / 64];
+        for (size_t part = 0; part < 64; part += 16) {
+            const __m512i v = _mm512_loadu_si512(x + i + part);
+            _mm512_storeu_si512(x + i + part,
+                                _mm512_mask_xor_epi32(v, (__mmask16)(marked >> part), v, sign));
+        }
     }
 }
 
@@ -77,42 +80,63 @@ TARGET static void hadamard_round(float *x, size_t n, size_t half)
         }
 }
 
+/* Two rounds of four vectors, which the rounds are of in turn. */
+TARGET static inline void two_rounds(__m512 v[4])
+{
+    const __m512 ac = _mm512_add_ps(v[0], v[2]), a_c = _mm512_sub_ps(v[0], v[2]);
+    const __m512 bd = _mm512_add_ps(v[1], v[3]), b_d = _mm512_sub_ps(v[1], v[3]);
+    v[0] = _mm512_add_ps(ac, bd);
+    v[1] = _mm512_sub_ps(ac, bd);
+    v[2] = _mm512_add_ps(a_c, b_d);
+    v[3] = _mm512_sub_ps(a_c, b_d);
+}
+
 /* Two rounds, for each run of 4 * quarter, with a load and a store for both. */
 TARGET static void hadamard_rounds(float *x, size_t n, size_t quarter)
 {
     for (size_t start = 0; start < n; start += 4 * quarter)
         for (float *at = x + start; at < x + start + quarter; at += 16) {
-            const __m512 a = _mm512_loadu_ps(at), b = _mm512_loadu_ps(at + quarter);
-            const __m512 c = _mm512_loadu_ps(at + 2 * quarter);
-            const __m512 d = _mm512_loadu_ps(at + 3 * quarter);
-            const __m512 ac = _mm512_add_ps(a, c), a_c = _mm512_sub_ps(a, c);
-            const __m512 bd = _mm512_add_ps(b, d), b_d = _mm512_sub_ps(b, d);
-            _mm512_storeu_ps(at, _mm512_add_ps(ac, bd));
-            _mm512_storeu_ps(at + quarter, _mm512_sub_ps(ac, bd));
-            _mm512_storeu_ps(at + 2 * quarter, _mm512_add_ps(a_c, b_d));
-            _mm512_storeu_ps(at + 3 * quarter, _mm512_sub_ps(a_c, b_d));
+            __m512 v[4];
+            for (size_t i = 0; i < 4; i++) v[i] = _mm512_loadu_ps(at + i * quarter);
+            two_rounds(v);
+            for (size_t i = 0; i < 4; i++) _mm512_storeu_ps(at + i * quarter, v[i]);
         }
 }
 
-/* The last four rounds stay within a register. */
-TARGET static void hadamard(float *x, size_t n)
+/* The last four rounds stay within a register: each adds what stands so many places away to every
+ * component, or takes the component from it. */
+TARGET static inline __m512 rounds_within(__m512 v)
+{
+    const __m512 one = _mm512_set1_ps(1), minus = _mm512_set1_ps(-1);
+    const __m512 eights = _mm512_mask_blend_ps(0xff00, one, minus);
+    const __m512 fours = _mm512_mask_blend_ps(0xf0f0, one, minus);
+    const __m512 twos = _mm512_mask_blend_ps(0xcccc, one, minus);
+    const __m512 ones = _mm512_mask_blend_ps(0xaaaa, one, minus);
+    v = _mm512_fmadd_ps(v, eights, _mm512_shuffle_f32x4(v, v, 0x4e));
+    v = _mm512_fmadd_ps(v, fours, _mm512_shuffle_f32x4(v, v, 0xb1));
+    v = _mm512_fmadd_ps(v, twos, _mm512_shuffle_ps(v, v, 0x4e));
+    return _mm512_fmadd_ps(v, ones, _mm512_shuffle_ps(v, v, 0xb1));
+}
+
+/* The last six rounds. */
+TARGET static void hadamard_ends(float *x, size_t n)
 {
     const __m512 norm = _mm512_set1_ps(1 / sqrtf((float)n));
-    size_t half = n / 2;
-    for (; half >= 32; half /= 4) hadamard_rounds(x, n, half / 2);
-    if (half == 16) hadamard_round(x, n, half);
-    for (size_t i = 0; i < n; i += 16) {
-        __m512 v = _mm512_loadu_ps(x + i);
-        __m512 turned = _mm512_shuffle_f32x4(v, v, 0x4e);
-        v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xff00, turned, v);
-        turned = _mm512_shuffle_f32x4(v, v, 0xb1);
-        v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xf0f0, turned, v);
-        turned = _mm512_shuffle_ps(v, v, 0x4e);
-        v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xcccc, turned, v);
-        turned = _mm512_shuffle_ps(v, v, 0xb1);
-        v = _mm512_mask_sub_ps(_mm512_add_ps(v, turned), 0xaaaa, turned, v);
-        _mm512_storeu_ps(x + i, _mm512_mul_ps(v, norm));
+    for (float *at = x; at < x + n; at += 64) {
+        __m512 v[4];
+        for (size_t i = 0; i < 4; i++) v[i] = _mm512_loadu_ps(at + 16 * i);
+        two_rounds(v);
+        for (size_t i = 0; i < 4; i++)
+            _mm512_storeu_ps(at + 16 * i, _mm512_mul_ps(rounds_within(v[i]), norm));
     }
+}
+
+TARGET static void hadamard(float *x, size_t n)
+{
+    size_t run = n;
+    for (; run >= 256; run /= 4) hadamard_rounds(x, n, run / 4);
+    if (run == 128) hadamard_round(x, n, 64);
+    hadamard_ends(x, n);
 }
 
 TARGET static float largest(const float *x, size_t n)
@@ -214,35 +238,30 @@ TARGET static __m512 sums_of_four(const float *query)
 }
 
 /* The tables of four groups. Of a group's four components the two lower ones make four sums, and
- * so do the two upper ones; each of the sixteen is one of those and one of these. */
+ * so do the two upper ones; each of the sixteen is one of those and one of these. A group has a
+ * quarter of each register. */
 TARGET static void four_tables(const float *query, __m512 inverse, uint8_t *out)
 {
     const __m512i sum_lower =
         _mm512_setr_epi32(0, 16, 17, 1, 4, 20, 21, 5, 8, 24, 25, 9, 12, 28, 29, 13);
-    const __m512i two = _mm512_set1_epi32(2);
-    const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m512i four = _mm512_set1_epi32(4);
+    const __m512i sum_upper = _mm512_add_epi32(sum_lower, _mm512_set1_epi32(2));
     const __m512 q = _mm512_loadu_ps(query), swapped = _mm512_shuffle_ps(q, q, 0xb1);
     /* q0 + q1 twice, q2 + q3 twice; q0 - q1, q1 - q0, q2 - q3, q3 - q2 */
     const __m512 sums = _mm512_add_ps(q, swapped), differences = _mm512_sub_ps(q, swapped);
     const __m512i sign = _mm512_maskz_set1_epi32(0x1111, INT32_MIN);
-    const __m512i sum_upper = _mm512_add_epi32(sum_lower, two);
     __m512 lower = _mm512_permutex2var_ps(sums, sum_lower, differences);
     __m512 upper = _mm512_permutex2var_ps(sums, sum_upper, differences);
     lower = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(lower), sign));
     upper = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(upper), sign));
     lower = _mm512_add_ps(lower, sums_of_four(query));
-    __m512i which = first,
-            of_lower = _mm512_set_epi32(3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0);
-    for (int group = 0; group < 4; group++, out += 16) {
-        const __m512 v = _mm512_add_ps(_mm512_permutexvar_ps(of_lower, lower),
-                                       _mm512_permutexvar_ps(which, upper));
-        const __m512 positive = _mm512_max_ps(v, _mm512_setzero_ps());
-        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(positive, inverse));
-        _mm_storeu_si128((void *)out, _mm512_cvtusepi32_epi8(rounded));
-        which = _mm512_add_epi32(which, four);
-        of_lower = _mm512_add_epi32(of_lower, four);
-    }
+    const __m512 with[4] = {_mm512_permute_ps(upper, 0x00), _mm512_permute_ps(upper, 0x55),
+                            _mm512_permute_ps(upper, 0xaa), _mm512_permute_ps(upper, 0xff)};
+    __m512i rounded[4];
+    for (size_t i = 0; i < 4; i++)
+        rounded[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_add_ps(lower, with[i]), inverse));
+    /* What rounding has put below 0 becomes 0. */
+    _mm512_storeu_si512(out, _mm512_packus_epi16(_mm512_packs_epi32(rounded[0], rounded[1]),
+                                                 _mm512_packs_epi32(rounded[2], rounded[3])));
 }
 
 TARGET static void tables(const float *query, size_t n, uint8_t *out, float *step, float *base)
