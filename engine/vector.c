@@ -42,8 +42,7 @@ tk_status tk_vector_normalise(const struct kernels *kernels, const float *vector
     if (status != TK_OK) return status;
     const double length = sqrt(sum);
     if (length > LENGTH_SMALL && length < LENGTH_LARGE) {
-        const float inverse = (float)(1 / length);
-        for (uint32_t i = 0; i < dim; i++) out[i] = vector[i] * inverse;
+        kernels->scale(vector, (float)(1 / length), dim, out);
     } else {
         for (uint32_t i = 0; i < dim; i++) out[i] = (float)((double)vector[i] / length);
     }

@@ -276,6 +276,21 @@ Test(code_kernels, rounding_goes_to_the_nearest_whole_number)
     free(reference);
 }
 
+Test(code_kernels, scaling_is_a_multiplication_of_each)
+{
+    enum { ROOM = 101 };
+    float x[ROOM], out[ROOM + 1];
+    for (size_t i = 0; i < ROOM; i++) x[i] = (float)(draw() % 2001) / 1000 - 1;
+    for (size_t n = 0; n <= ROOM; n++) EACH_KERNEL
+        {
+            out[n] = 77;
+            k->scale(x, 0.3f, n, out);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(out[i], x[i] * 0.3f, "%s %zu of %zu", k->name, i, n);
+            cr_assert_eq(out[n], 77, "%s: nothing behind %zu", k->name, n);
+        }
+}
+
 Test(code_kernels, squares_are_summed_in_double_precision)
 {
     float *x = malloc(MOST * sizeof(float));

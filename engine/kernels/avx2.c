@@ -74,6 +74,11 @@ TARGET static double squares(const float *x, size_t n)
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
 
+TARGET static void scale(const float *x, float by, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * by;
+}
+
 TARGET static float sum_floats(__m256 v)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -353,6 +358,7 @@ const struct kernels tk_kernels_avx2 = {.name = "avx2",
                                         .usable = usable,
                                         .dot = dot,
                                         .squares = squares,
+                                        .scale = scale,
                                         .flip = flip,
                                         .hadamard = hadamard,
                                         .largest = largest,

@@ -54,6 +54,15 @@ TARGET static double squares(const float *x, size_t n)
     return _mm512_reduce_add_pd(_mm512_add_pd(s0, s1)) + rest;
 }
 
+TARGET static void scale(const float *x, float by, size_t n, float *out)
+{
+    const __m512 factor = _mm512_set1_ps(by);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+    for (; i < n; i++) out[i] = x[i] * by;
+}
+
 /* ---- Codes ----------------------------------------------------------------------------------- */
 
 TARGET static void flip(float *x, const uint64_t *bits, size_t n)
@@ -338,6 +347,7 @@ const struct kernels tk_kernels_avx512 = {.name = "avx512",
                                           .usable = usable,
                                           .dot = dot,
                                           .squares = squares,
+                                          .scale = scale,
                                           .flip = flip,
                                           .hadamard = hadamard,
                                           .largest = largest,

@@ -27,6 +27,9 @@ struct kernels {
      * of them is not. n may be any number. */
     double (*squares)(const float *x, size_t n);
 
+    /* n floats, of any alignment, times `by`. n may be any number. */
+    void (*scale)(const float *x, float by, size_t n, float *out);
+
     /* ---- Codes: how the index keeps vectors (code.h) and neighbours (links.h). In all of these n
      * is a multiple of 64. ---- */
 

@@ -55,6 +55,11 @@ KERNEL static double squares(const float *x, size_t n)
     return total;
 }
 
+KERNEL static void scale(const float *x, float by, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * by;
+}
+
 /* In assembler because compilers differ in how they let one function have an extension. */
 static uint32_t crc_of_word(uint32_t crc, uint64_t word)
 {
@@ -302,6 +307,7 @@ const struct kernels tk_kernels_neon = {.name = "neon",
                                         .usable = usable,
                                         .dot = dot,
                                         .squares = squares,
+                                        .scale = scale,
                                         .flip = flip,
                                         .hadamard = hadamard,
                                         .largest = largest,

@@ -36,6 +36,11 @@ KERNEL static double squares(const float *x, size_t n)
     return sums[0];
 }
 
+KERNEL static void scale(const float *x, float by, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * by;
+}
+
 /* The remainders of the sixteen values of a nibble: two look-ups per byte in one cache line. */
 static const uint32_t crc_of_nibble[16] = {
     0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
@@ -200,6 +205,7 @@ const struct kernels tk_kernels_portable = {.name = "portable",
                                             .usable = always,
                                             .dot = dot,
                                             .squares = squares,
+                                            .scale = scale,
                                             .flip = flip,
                                             .hadamard = hadamard,
                                             .largest = largest,
