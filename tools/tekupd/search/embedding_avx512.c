@@ -1,15 +1,6 @@
 /*
  * embedding_avx512.c: reads arrays of numbers with AVX-512 and its VBMI2 part (Ice Lake, Zen 4 and
- * later).
- *
- * Where a number ends cannot be foretold, and to branch on it takes longer than to read the number:
- * so nothing here does. First all commas are found. A number is then looked at through a window of
- * 32 bytes that ends at its comma, and which of them are digits, its point, its sign or spaces
- * before it become a word of 32 bits each, the byte before the comma the highest one. With these
- * words sixteen numbers at a time are checked for their form. Then the digits before the point
- * are moved on by one place, which closes the gap, and the last 24 places become a number, eight of
- * them at a time. The few numbers that do not fit (with an exponent, for example) are read by
- * themselves, as are the first ones, whose windows would begin before the text.
+ * later), sixteen at a time where they are checked, eight where they are put together.
  */
 #include "tools/tekupd/search/embedding_numbers.h"
 
@@ -22,8 +13,7 @@
 #define TARGET                                                                                     \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi2,fma")))
 
-enum { WINDOW = 32, GROUP = 64, LANES = 16 };
-_Static_assert(EMBEDDING_DIM % GROUP == 0, "groups of numbers are whole");
+enum { WINDOW = NUMBER_WINDOW, GROUP = NUMBER_GROUP, BLOCK = NUMBER_BLOCK, LANES = 16 };
 
 /* Two windows are a vector, and two words one of 64 bits. */
 struct group {
@@ -38,7 +28,6 @@ struct group {
     _Alignas(64) uint64_t places[GROUP / 2];
     _Alignas(64) uint32_t sign[GROUP];
     _Alignas(64) uint32_t fraction[GROUP];
-    uint64_t bad; /* a bit for each that has to be read by itself */
 };
 
 static bool usable(void)
@@ -52,10 +41,6 @@ static bool usable(void)
 
 /* ---- Where numbers end ----------------------------------------------------------------------- */
 
-enum { BLOCK = 64 };
-
-/* Writes the places of the commas; false where there are too many. ends has room for a BLOCK more.
- */
 TARGET static bool find_commas(const char *text, size_t length, uint32_t *ends)
 {
     static const unsigned char numbered[BLOCK] = {
@@ -105,11 +90,11 @@ TARGET static void look(const char *text, const uint32_t *ends, struct group *gr
     }
 }
 
-/* ends[-1] is where the one before the first ends. */
-TARGET static void check(const uint32_t *ends, struct group *group)
+/* Returns which have to be read by themselves. */
+TARGET static uint64_t check(const uint32_t *ends, struct group *group)
 {
     const __m512i none = _mm512_setzero_si512(), one = _mm512_set1_epi32(1);
-    group->bad = 0;
+    uint64_t all_bad = 0;
     for (size_t i = 0; i < GROUP; i += LANES) {
         /* What is between the commas, without the spaces. */
         const __m512i length = _mm512_sub_epi32(
@@ -129,7 +114,7 @@ TARGET static void check(const uint32_t *ends, struct group *group)
         const __m512i below_point = _mm512_sub_epi32(point, one);
         __m512i wrong = _mm512_add_epi32(text, first);
         wrong = _mm512_or_si512(wrong, _mm512_andnot_si512(first, sign));
-        wrong = _mm512_or_si512(wrong, _mm512_mask_and_epi32(none, pointed, point, below_point));
+        wrong = _mm512_or_si512(wrong, _mm512_and_si512(point, below_point));
         wrong = _mm512_or_si512(wrong, _mm512_and_si512(point, _mm512_set1_epi32(INT32_MIN)));
         wrong = _mm512_or_si512(
             wrong,
@@ -146,13 +131,14 @@ TARGET static void check(const uint32_t *ends, struct group *group)
         const __m512i lowest = _mm512_mask_add_epi32(start, pointed, start, start);
         const __m512i places = _mm512_sub_epi32(none, lowest);
         bad |= _mm512_test_epi32_mask(places, _mm512_set1_epi32(0xff)); /* beyond 24 */
-        group->bad |= (uint64_t)bad << i;
+        all_bad |= (uint64_t)bad << i;
         _mm512_store_si512(group->moved + i / 2, moved);
         _mm512_store_si512(group->places + i / 2, places);
         _mm512_store_si512(group->sign + i,
                            _mm512_maskz_set1_epi32(_mm512_test_epi32_mask(sign, sign), INT32_MIN));
         _mm512_store_si512(group->fraction + i, _mm512_lzcnt_epi32(point));
     }
+    return all_bad;
 }
 
 /* ---- What they come to ----------------------------------------------------------------------- */
@@ -196,16 +182,15 @@ TARGET static __mmask8 uncertain(__m512d values)
     return between | _mm512_mask_cmp_pd_mask(small, values, _mm512_setzero_pd(), _CMP_NEQ_OQ);
 }
 
-TARGET static void evaluate(const char *text, const uint32_t *ends, struct group *group, float *out)
+/* Returns which have to be read by themselves for what they come to. */
+TARGET static uint64_t evaluate(const char *text, const uint32_t *ends, const struct group *group,
+                                float *out)
 {
-    static const double tenths[WINDOW + 1] = {
-        1,     1e-1,  1e-2,  1e-3,  1e-4,  1e-5,  1e-6,  1e-7,  1e-8,  1e-9,  1e-10,
-        1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1e-16, 1e-17, 1e-18, 1e-19, 1e-20, 1e-21,
-        1e-22, 1e-23, 1e-24, 1e-25, 1e-26, 1e-27, 1e-28, 1e-29, 1e-30, 1e-31, [WINDOW] = 1};
     const __m512i second = _mm512_setr_epi32(1, 9, 3, 11, 17, 25, 19, 27, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m512i third = _mm512_setr_epi32(4, 12, 6, 14, 20, 28, 22, 30, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m512i fourth = _mm512_setr_epi32(5, 13, 7, 15, 21, 29, 23, 31, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m512d scale = _mm512_set1_pd(1e8);
+    uint64_t bad = 0;
     for (size_t i = 0; i < GROUP; i += 8) {
         const __m512i low =
             take_eights(text, ends + i, group->moved + i / 2, group->places + i / 2);
@@ -215,52 +200,22 @@ TARGET static void evaluate(const char *text, const uint32_t *ends, struct group
             _mm512_fmadd_pd(to_double(low, second, high), scale, to_double(low, third, high));
         values = _mm512_fmadd_pd(values, scale, to_double(low, fourth, high));
         const __m256i fraction = _mm256_load_si256((const void *)(group->fraction + i));
-        values = _mm512_mul_pd(values, _mm512_i32gather_pd(fraction, tenths, 8));
-        group->bad |= (uint64_t)uncertain(values) << i;
+        values = _mm512_mul_pd(values, _mm512_i32gather_pd(fraction, number_tenths, 8));
+        bad |= (uint64_t)uncertain(values) << i;
         const __m256i sign = _mm256_load_si256((const void *)(group->sign + i));
         const __m256i bits = _mm256_castps_si256(_mm512_cvtpd_ps(values));
         _mm256_storeu_si256((void *)(out + i), _mm256_xor_si256(bits, sign));
     }
+    return bad;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------- */
-
-/* What is between two commas, if it is a number and nothing else. */
-static bool read_alone(const char *text, size_t length, uint32_t begin, uint32_t comma, float *out)
+TARGET static uint64_t read_group(const char *text, const uint32_t *ends, float *out)
 {
-    const char *end = text + length;
-    const char *at = embedding_skip_space(text + begin, end);
-    return embedding_number(&at, end, out) == NUMBER_READ &&
-           embedding_skip_space(at, end) == text + comma;
-}
-
-static bool read_array(const char *text, size_t length, float out[EMBEDDING_DIM])
-{
-    uint32_t places[1 + EMBEDDING_DIM + BLOCK];
-    uint32_t *ends = places + 1;
     struct group group;
-    size_t i = 0;
-    if (length > INT32_MAX || text[length - 1] != ']' || !find_commas(text, length, ends))
-        return false;
-    places[0] = 0; /* the bracket */
-    ends[EMBEDDING_DIM - 1] = (uint32_t)length - 1;
-    for (; i < EMBEDDING_DIM && ends[i] <= WINDOW; i++) {
-        if (!read_alone(text, length, ends[i - 1] + 1, ends[i], out + i)) return false;
-    }
-    while (i < EMBEDDING_DIM) {
-        /* The last group begins early enough to be whole. */
-        if (i > EMBEDDING_DIM - GROUP) i = EMBEDDING_DIM - GROUP;
-        look(text, ends + i, &group);
-        check(ends + i, &group);
-        evaluate(text, ends + i, &group, out + i);
-        for (; group.bad != 0; group.bad &= group.bad - 1) {
-            const size_t bad = i + (size_t)__builtin_ctzll(group.bad);
-            if (!read_alone(text, length, ends[bad - 1] + 1, ends[bad], out + bad)) return false;
-        }
-        i += GROUP;
-    }
-    return true;
+    look(text, ends, &group);
+    const uint64_t bad = check(ends, &group);
+    return bad | evaluate(text, ends, &group, out);
 }
 
-const struct number_reader number_reader_avx512 = {"avx512", usable, read_array};
+const struct number_reader number_reader_avx512 = {"avx512", usable, find_commas, read_group};
 #endif

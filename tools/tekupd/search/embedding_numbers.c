@@ -174,13 +174,18 @@ static float decimal_value(const struct decimal *decimal, const char *text)
     return (float)copysign(value, decimal->negative ? -1.0 : 1.0);
 }
 
-const char *embedding_skip_space(const char *at, const char *end)
+static const char *skip_space(const char *at, const char *end)
 {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
     return at;
 }
 
-enum number_read embedding_number(const char **at, const char *end, float *out)
+enum number_read { NUMBER_READ, NUMBER_NONE, NUMBER_INFINITE };
+
+/* Reads the number that begins at *at, without white space, and moves *at behind it. Something that
+ * is not part of it must follow before the end: without that it is NUMBER_NONE. */
+static inline __attribute__((always_inline)) enum number_read
+read_number(const char **at, const char *end, float *out)
 {
     struct decimal decimal;
     const char *begin = *at;
@@ -191,7 +196,7 @@ enum number_read embedding_number(const char **at, const char *end, float *out)
     return isinf(*out) ? NUMBER_INFINITE : NUMBER_READ;
 }
 
-/* ---- Whole arrays ---------------------------------------------------------------------------- */
+/* ---- One number after the other -------------------------------------------------------------- */
 
 static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM], struct error *err)
 {
@@ -200,9 +205,9 @@ static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM],
     size_t count = 0;
     bool more = true; /* an element may follow */
     for (;;) {
-        at = embedding_skip_space(at, end);
+        at = skip_space(at, end);
         if (at < end && !more && *at == ',') {
-            at = embedding_skip_space(at + 1, end);
+            at = skip_space(at + 1, end);
             more = true;
         }
         if (at >= end)
@@ -212,7 +217,7 @@ static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM],
             return error_set(err, ERR_INVALID, embedding_field,
                              "embedding: a comma is missing after element %zu", count - 1);
         float number = 0;
-        const enum number_read read = embedding_number(&at, end, &number);
+        const enum number_read read = read_number(&at, end, &number);
         if (read == NUMBER_NONE)
             return error_set(err, ERR_INVALID, embedding_field, "embedding[%zu] is not a number",
                              count);
@@ -234,17 +239,60 @@ static int scan_array(const char *text, size_t length, float out[EMBEDDING_DIM],
     return 0;
 }
 
+/* ---- Whole arrays ---------------------------------------------------------------------------- */
+
+_Static_assert(EMBEDDING_DIM >= NUMBER_GROUP + NUMBER_WINDOW, "a last group is far from the start");
+
+const double number_tenths[NUMBER_WINDOW + 1] = {
+    1,     1e-1,  1e-2,  1e-3,  1e-4,  1e-5,  1e-6,  1e-7,  1e-8,  1e-9,  1e-10,
+    1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1e-16, 1e-17, 1e-18, 1e-19, 1e-20, 1e-21,
+    1e-22, 1e-23, 1e-24, 1e-25, 1e-26, 1e-27, 1e-28, 1e-29, 1e-30, 1e-31, [NUMBER_WINDOW] = 1};
+
+/* What is between two commas, if it is a number and nothing else. */
+static bool read_alone(const char *text, size_t length, const uint32_t *ends, float *out)
+{
+    const char *end = text + length;
+    const char *at = skip_space(text + ends[-1] + 1, end);
+    return read_number(&at, end, out) == NUMBER_READ && skip_space(at, end) == text + ends[0];
+}
+
+/* Reads an array of EMBEDDING_DIM finite numbers; false where the text is anything else. */
+static bool read_array(const struct number_reader *reader, const char *text, size_t length,
+                       float out[EMBEDDING_DIM])
+{
+    uint32_t places[1 + EMBEDDING_DIM + NUMBER_BLOCK];
+    uint32_t *ends = places + 1;
+    size_t i = 0;
+    if (length > INT32_MAX || text[length - 1] != ']' || !reader->find_commas(text, length, ends))
+        return false;
+    places[0] = 0; /* the bracket */
+    ends[EMBEDDING_DIM - 1] = (uint32_t)length - 1;
+    for (; i < EMBEDDING_DIM && ends[i] <= NUMBER_WINDOW; i++) {
+        if (!read_alone(text, length, ends + i, out + i)) return false;
+    }
+    while (i < EMBEDDING_DIM) {
+        /* The last group begins early enough to be whole. */
+        if (i > EMBEDDING_DIM - NUMBER_GROUP) i = EMBEDDING_DIM - NUMBER_GROUP;
+        for (uint64_t bad = reader->read_group(text, ends + i, out + i); bad != 0; bad &= bad - 1) {
+            const size_t alone = i + (size_t)__builtin_ctzll(bad);
+            if (!read_alone(text, length, ends + alone, out + alone)) return false;
+        }
+        i += NUMBER_GROUP;
+    }
+    return true;
+}
+
 static bool always(void)
 {
     return true;
 }
 
-static const struct number_reader number_reader_portable = {"portable", always, NULL};
+static const struct number_reader number_reader_portable = {"portable", always, NULL, NULL};
 
 /* Best first; the last one runs everywhere. */
 static const struct number_reader *const readers[] = {
 #if defined(__x86_64__)
-    &number_reader_avx512,
+    &number_reader_avx512, &number_reader_avx2,
 #endif
     &number_reader_portable, NULL};
 
@@ -259,6 +307,6 @@ const struct number_reader *number_reader_usable(size_t i)
 int embedding_array(const struct number_reader *reader, const char *text, size_t length,
                     float out[EMBEDDING_DIM], struct error *err)
 {
-    if (reader->read != NULL && reader->read(text, length, out)) return 0;
+    if (reader->find_commas != NULL && read_array(reader, text, length, out)) return 0;
     return scan_array(text, length, out, err); /* which says what is wrong */
 }

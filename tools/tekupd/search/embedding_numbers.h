@@ -15,35 +15,50 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The field that errors name. */
 extern const char embedding_field[];
 
-/* ---- One number after the other -------------------------------------------------------------- */
-
-enum number_read { NUMBER_READ, NUMBER_NONE, NUMBER_INFINITE };
-
-/* Reads the number that begins at *at, without white space, and moves *at behind it. Something that
- * is not part of it must follow before the end: without that it is NUMBER_NONE. */
-enum number_read embedding_number(const char **at, const char *end, float *out);
-
-/* The first place from `at` on that is not white space, or end. */
-const char *embedding_skip_space(const char *at, const char *end);
-
 /* ---- Whole arrays ---------------------------------------------------------------------------- */
+
+/*
+ * Where a number ends cannot be foretold, and to branch on it takes longer than to read the number:
+ * so readers do not. First all commas are found. A number is then looked at through a window of 32
+ * bytes that ends at its comma, and which of them are digits, its point, its sign or spaces
+ * before it become a word of 32 bits each, the byte before the comma the highest one. With these
+ * words many numbers at a time are checked for their form. Then the digits before the point
+ * are moved on by one place, which closes the gap, and the last 24 places become numbers, several
+ * at a time. The few that do not fit (with an exponent, for example) are read by themselves, as
+ * are the first ones, whose windows would begin before the text.
+ */
+
+/* The bytes of a window, the numbers that are read at a time, the bytes that are looked through for
+ * commas at a time. */
+enum { NUMBER_WINDOW = 32, NUMBER_GROUP = 64, NUMBER_BLOCK = 64 };
 
 struct number_reader {
     const char *name;
     bool (*usable)(void); /* whether this machine can run it */
 
-    /* Reads an array of EMBEDDING_DIM finite numbers. False where the text, which begins with a
-     * bracket, is anything else; what is in out then is of no use. NULL: there is no such function,
-     * and the numbers are read one after the other. */
-    bool (*read)(const char *text, size_t length, float out[EMBEDDING_DIM]);
+    /* Writes the places of the commas in the text, in their order; false where they are not just
+     * those between EMBEDDING_DIM elements. ends has room for a NUMBER_BLOCK more. NULL, as is the
+     * other function then: numbers are read one after the other. */
+    bool (*find_commas)(const char *text, size_t length, uint32_t *ends);
+
+    /* Reads a NUMBER_GROUP of numbers. Each ends before its ends[i] and begins behind ends[i - 1],
+     * and no ends[i] is within the text's first NUMBER_WINDOW + 1 bytes. Bit i of what is returned
+     * says that number i has to be read by itself, whether it is one or not. */
+    uint64_t (*read_group)(const char *text, const uint32_t *ends, float *out);
 };
+
+/* What digits are to be multiplied with that have so many behind the point. The last one is 1: a
+ * number without a point has no bit for it in its word, so that NUMBER_WINDOW zeros are counted. */
+extern const double number_tenths[NUMBER_WINDOW + 1];
 
 #if defined(__x86_64__)
 extern const struct number_reader number_reader_avx512;
+extern const struct number_reader number_reader_avx2;
 #endif
 
 /* The i-th reader that this machine can run, best first; NULL past the last. */
