@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* So many hits are sorted, and looked through, faster without qsort. */
+#define FEW 48
+
 static inline bool worse(tk_hit a, tk_hit b)
 {
     if (a.similarity != b.similarity) return a.similarity < b.similarity;
@@ -34,7 +37,8 @@ static void replace_top(tk_hit *items, size_t count, tk_hit hit)
 
 bool tk_ranking_push(struct ranking *ranking, tk_id id, float similarity)
 {
-    tk_hit hit = {id, fminf(1, fmaxf(-1, similarity))};
+    const float least = similarity > -1 ? similarity : -1;
+    tk_hit hit = {id, least < 1 ? least : 1};
     if (hit.similarity < ranking->threshold) return true;
     if (ranking->count == ranking->limit) {
         if (worse(ranking->items[0], hit)) replace_top(ranking->items, ranking->count, hit);
@@ -63,9 +67,42 @@ static int by_rank(const void *left, const void *right)
     return worse(*b, *a) ? -1 : worse(*a, *b);
 }
 
+/* In front of a heap is its worst: turned round, most of it is nearly in its place. */
+static void sort_few(tk_hit *items, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        const tk_hit hit = items[i];
+        items[i] = items[count - 1 - i];
+        items[count - 1 - i] = hit;
+    }
+    for (size_t i = 1; i < count; i++) {
+        const tk_hit hit = items[i];
+        size_t at = i;
+        for (; at > 0 && worse(items[at - 1], hit); at--) items[at] = items[at - 1];
+        items[at] = hit;
+    }
+}
+
+/* Those whose id stands further in front go out. */
+static size_t keep_first(tk_hit *items, size_t count, size_t k)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count && kept < k; i++) {
+        size_t same = 0;
+        while (same < kept && items[same].id != items[i].id) same++;
+        if (same == kept) items[kept++] = items[i];
+    }
+    return kept;
+}
+
 void tk_ranking_finish(struct ranking *ranking, size_t k)
 {
     if (ranking->count == 0) return;
+    if (ranking->count <= FEW) {
+        sort_few(ranking->items, ranking->count);
+        ranking->count = keep_first(ranking->items, ranking->count, k);
+        return;
+    }
     tk_hit *items = ranking->items;
     size_t kept = 1;
     qsort(items, ranking->count, sizeof(*items), by_id);

@@ -32,7 +32,8 @@ static inline size_t tk_ranking_limit(size_t k)
 static inline float tk_ranking_floor(const struct ranking *ranking)
 {
     if (ranking->count < ranking->limit) return ranking->threshold;
-    return fmaxf(ranking->threshold, ranking->items[0].similarity);
+    const float worst = ranking->items[0].similarity;
+    return worst > ranking->threshold ? worst : ranking->threshold;
 }
 
 /* Puts a hit in, if it is good enough. Similarities are clamped to what a cosine can be. False when
