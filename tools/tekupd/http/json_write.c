@@ -114,30 +114,35 @@ void json_put_text(struct buffer *out, const char *text)
         json_put_text_of(out, text, strlen(text));
 }
 
-/* A comma where one is due, a minus, and the digits. */
-static void put_digits(struct buffer *out, bool negative, const char *digits, size_t length)
+enum { DIGITS_ROOM = 24 };
+
+/* A comma where one is due, a minus, and the digits. All of their room is copied, which takes less
+ * than to copy so many. */
+static void put_digits(struct buffer *out, bool negative, const char digits[DIGITS_ROOM],
+                       size_t length)
 {
     const bool comma = json_follows(out);
-    char *room = buffer_room(out, length + 2);
+    char *room = buffer_room(out, DIGITS_ROOM + 2);
     if (room == NULL) return;
     room[0] = ',';
     room += comma;
     room[0] = '-';
     room += negative;
-    memcpy(room, digits, length);
+    memcpy(room, digits, DIGITS_ROOM);
     buffer_grow(out, length + negative + comma);
 }
 
 void json_put_integer(struct buffer *out, int64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    enum { MOST = 20 };
+    char digits[MOST + DIGITS_ROOM] = {0};
+    size_t at = MOST;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     do {
         digits[--at] = (char)('0' + rest % 10);
         rest /= 10;
     } while (rest > 0);
-    put_digits(out, value < 0, digits + at, sizeof(digits) - at);
+    put_digits(out, value < 0, digits + at, MOST - at);
 }
 
 void json_put_boolean(struct buffer *out, bool value)
@@ -171,7 +176,7 @@ static bool put_fixed(struct buffer *out, double value, int digits)
     if (fabs(fabs(scaled - rounded) - 0.5) < 1e-6 || rounded >= tens[digits - LEAST_POWER])
         return false;
 
-    char text[] = "0.0000000000";
+    char text[DIGITS_ROOM] = "0.0000000000";
     const int before = power < 0 ? 1 : power + 1; /* digits before the point */
     int end = power < 0 ? 1 + digits - power : digits + 1;
     uint32_t rest = rounded;
