@@ -9,6 +9,9 @@
 
 const char embedding_field[] = "embedding";
 
+/* For what is called for each number, from two places: a call is a tenth of its time. */
+#define INLINED static inline __attribute__((always_inline))
+
 /* The least number that rounds to an infinite float32. */
 #define FLOAT_END 0x1.ffffffp127
 
@@ -116,7 +119,7 @@ static const char *scan_exponent(const char *at, const char *end, struct decimal
 }
 
 /* Reads a number as RFC 8259 has it; returns the place after it, or NULL where there is none. */
-static const char *scan_decimal(const char *at, const char *end, struct decimal *decimal)
+INLINED const char *scan_decimal(const char *at, const char *end, struct decimal *decimal)
 {
     *decimal = (struct decimal){0};
     /* One way for both signs: which one comes cannot be foretold. */
@@ -155,7 +158,7 @@ static bool is_uncertain(double value)
 
 /* The float32 that is nearest to the number whose text begins here and is followed by something
  * that strtof stops at; it may be infinite. */
-static float decimal_value(const struct decimal *decimal, const char *text)
+INLINED float decimal_value(const struct decimal *decimal, const char *text)
 {
     static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
                                   1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
@@ -184,8 +187,7 @@ enum number_read { NUMBER_READ, NUMBER_NONE, NUMBER_INFINITE };
 
 /* Reads the number that begins at *at, without white space, and moves *at behind it. Something that
  * is not part of it must follow before the end: without that it is NUMBER_NONE. */
-static inline __attribute__((always_inline)) enum number_read
-read_number(const char **at, const char *end, float *out)
+INLINED enum number_read read_number(const char **at, const char *end, float *out)
 {
     struct decimal decimal;
     const char *begin = *at;
