@@ -220,7 +220,7 @@ Test(http_chunks, are_put_together_however_they_come)
         {"3\r\nabc\r\nA;x=y\r\n0123456789\r\n000\r\nTrailer: x\r\nMore: y\r\n\r\n",
          "headabc0123456789"},
         {"0\r\n\r\n", "head"},
-        {"2\n\r\n\n0\n\n", "head\r\n"},
+        {"2\r\n\r\n\r\n0\r\n\r\n", "head\r\n"},
         {"1 \t\r\na\r\n01\r\nb\r\n0\r\n\r\n", "headab"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -243,9 +243,11 @@ Test(http_chunks, leave_what_is_behind_them)
 
 Test(http_chunks, that_are_wrong_or_too_large_are_told)
 {
-    static const char *const wrong[] = {"\r\n",    "x\r\n",        "-1\r\n",
-                                        "1x\r\n",  "0x1\r\n",      "1\r\nab\r\n",
-                                        " 1\r\na", "1\r\na\r\r\n", "11111111111111111\r\n"};
+    static const char *const wrong[] = {"\r\n",     "x\r\n",        "-1\r\n",
+                                        "1x\r\n",   "0x1\r\n",      "1\r\nab\r\n",
+                                        " 1\r\na",  "1\r\na\r\r\n", "11111111111111111\r\n",
+                                        "1\n",      "1;\nab",       "1;a\rb\r\n",
+                                        "1\r\na\n", "0\r\n\n",      "0\r\na: b\n\r\n"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
         for (size_t piece = 1; piece <= strlen(wrong[i]); piece++)
             cr_expect_eq(read_chunks(wrong[i], piece, 100), CHUNKS_ARE_WRONG, "case %zu", i);

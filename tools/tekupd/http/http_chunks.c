@@ -12,11 +12,10 @@ static int hexadecimal(char digit)
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
-/* The line "SIZE" or "SIZE;what nobody knows". */
+/* The line "SIZE" or "SIZE;what nobody knows", without its end. */
 static bool read_size(const char *line, size_t length, uint64_t *size)
 {
     size_t at = 0;
-    if (length > 0 && line[length - 1] == '\r') length--;
     *size = 0;
     for (; at < length && hexadecimal(line[at]) >= 0; at++) {
         if (*size >> 60 != 0) return false;
@@ -24,7 +23,9 @@ static bool read_size(const char *line, size_t length, uint64_t *size)
     }
     if (at == 0) return false;
     while (at < length && (line[at] == ' ' || line[at] == '\t')) at++;
-    return at == length || line[at] == ';';
+    if (at < length && line[at] != ';') return false;
+    while (at < length && ((unsigned char)line[at] >= 0x20 || line[at] == '\t')) at++;
+    return at == length;
 }
 
 /* One step from `raw` on. CHUNKS_GO_ON without a move: there is too little. */
@@ -44,9 +45,9 @@ static enum http_chunks_result step(struct http_chunks *chunks, char *bytes, siz
     }
     const char *end = memchr(from, '\n', there);
     if (end == NULL) return there > LONGEST_LINE ? CHUNKS_ARE_WRONG : CHUNKS_GO_ON;
-    const size_t line = (size_t)(end - from);
-    const bool empty = line == 0 || (line == 1 && from[0] == '\r');
-    *raw += line + 1;
+    if (end == from || end[-1] != '\r') return CHUNKS_ARE_WRONG;
+    const size_t line = (size_t)(end - from) - 1;
+    *raw += line + 2;
     switch (chunks->at) {
     case CHUNK_SIZE:
         if (!read_size(from, line, &chunks->left)) return CHUNKS_ARE_WRONG;
@@ -54,15 +55,15 @@ static enum http_chunks_result step(struct http_chunks *chunks, char *bytes, siz
         chunks->at = chunks->left > 0 ? CHUNK_BYTES : CHUNK_TRAILER;
         return CHUNKS_GO_ON;
     case CHUNK_TRAILER:
-        chunks->trailer += line + 1;
-        if (empty) return CHUNKS_ARE_WHOLE;
+        chunks->trailer += line + 2;
+        if (line == 0) return CHUNKS_ARE_WHOLE;
         return chunks->trailer > LONGEST_TRAILER ? CHUNKS_ARE_WRONG : CHUNKS_GO_ON;
     case CHUNK_END:
     case CHUNK_BYTES:
         break;
     }
     chunks->at = CHUNK_SIZE;
-    return empty ? CHUNKS_GO_ON : CHUNKS_ARE_WRONG;
+    return line == 0 ? CHUNKS_GO_ON : CHUNKS_ARE_WRONG;
 }
 
 enum http_chunks_result http_chunks_read(struct http_chunks *chunks, char *bytes, size_t *length,

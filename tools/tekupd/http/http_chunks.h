@@ -1,4 +1,9 @@
-/* http_chunks.h: a body in chunks (RFC 9112, 7.1), put together where it lies. */
+/*
+ * http_chunks.h: a body in chunks (RFC 9112, 7.1), put together where it lies.
+ *
+ * A line of theirs ends with a return and a line feed, no less: a proxy that takes another end for
+ * none would see other requests in the same bytes.
+ */
 #ifndef TEKUPD_HTTP_CHUNKS_H
 #define TEKUPD_HTTP_CHUNKS_H
 
