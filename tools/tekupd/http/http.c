@@ -24,22 +24,25 @@ enum { ACCEPT_PAUSE_MS = 100 };
 
 /* ---- Listening ------------------------------------------------------------------------------- */
 
-static void accept_again(evutil_socket_t fd, short what, void *listener)
+/* Whoever rested, and is there still. */
+static void accept_again(evutil_socket_t fd, short what, void *arg)
 {
+    struct loop *loop = arg;
     (void)fd;
     (void)what;
-    evconnlistener_enable(listener);
+    if (atomic_load(&loop->server->stopping)) return;
+    if (!loop->waits) evconnlistener_enable(loop->listener);
+    http_doors_go_on(loop);
 }
 
 /* Out of file descriptors, most likely. Trying again at once would only burn the processor. */
-static void accept_failed(struct evconnlistener *listener, void *loop)
+static void accept_failed(struct evconnlistener *listener, void *arg)
 {
-    const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
-    (void)loop;
+    static const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+    struct loop *loop = arg;
     log_error("http.accept", "error=%s", log_quote(strerror(errno)));
     evconnlistener_disable(listener);
-    event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, accept_again, listener,
-                    &pause);
+    evtimer_add(loop->rest, &pause);
 }
 
 static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
@@ -71,12 +74,9 @@ struct evconnlistener *http_listen(struct loop *loop, int fd, bool door, unsigne
 
 /* ---- Loops ----------------------------------------------------------------------------------- */
 
-static void woken(evutil_socket_t fd, short what, void *arg)
+/* What was answered elsewhere. */
+static void send_finished(struct loop *loop)
 {
-    struct loop *loop = arg;
-    (void)fd;
-    (void)what;
-    atomic_store(&loop->awake, true);
     pthread_mutex_lock(&loop->lock);
     struct http_request *finished = loop->finished;
     loop->finished = NULL;
@@ -87,6 +87,15 @@ static void woken(evutil_socket_t fd, short what, void *arg)
         http_answer_send(request);
     }
     http_streams_work(loop);
+}
+
+static void woken(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *loop = arg;
+    (void)fd;
+    (void)what;
+    atomic_store(&loop->awake, true);
+    send_finished(loop);
     http_doors_work(loop);
     http_turn_look(loop);
     if (atomic_load(&loop->server->stopping)) {
@@ -101,6 +110,7 @@ static void *run_loop(void *arg)
     struct loop *loop = arg;
     loop->self = pthread_self();
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    send_finished(loop); /* between the last look and the end */
     return NULL;
 }
 
@@ -115,8 +125,11 @@ static int loop_open(struct loop *loop, struct http_server *server)
     if (loop->base == NULL || connections_init(loop, server->options.idle_timeout) != 0) return -1;
     loop->wake = event_new(loop->base, -1, EV_PERSIST, woken, loop);
     loop->turn = http_turn_create(loop);
+    loop->rest = evtimer_new(loop->base, accept_again, loop);
     loop->listener = http_listen(loop, server->options.fd, false, 0);
-    return loop->wake != NULL && loop->turn != NULL && loop->listener != NULL ? 0 : -1;
+    return loop->wake != NULL && loop->turn != NULL && loop->rest != NULL && loop->listener != NULL
+               ? 0
+               : -1;
 }
 
 static void loop_close(struct loop *loop)
@@ -127,6 +140,7 @@ static void loop_close(struct loop *loop)
     if (loop->base != NULL) connections_free(loop);
     if (loop->wake != NULL) event_free(loop->wake);
     if (loop->turn != NULL) event_free(loop->turn);
+    if (loop->rest != NULL) event_free(loop->rest);
     if (loop->base != NULL) event_base_free(loop->base);
     buffer_free(&loop->head);
     pthread_mutex_destroy(&loop->lock);

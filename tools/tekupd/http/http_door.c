@@ -74,6 +74,12 @@ void http_doors_pause(struct loop *loop)
         if (loop->doors[i].listener != NULL) evconnlistener_disable(loop->doors[i].listener);
 }
 
+void http_doors_go_on(struct loop *loop)
+{
+    for (int i = 0; i < HTTP_DOORS; i++)
+        if (loop->doors[i].listener != NULL) evconnlistener_enable(loop->doors[i].listener);
+}
+
 void http_doors_free(struct loop *loop)
 {
     for (int i = 0; i < HTTP_DOORS; i++) {

@@ -25,6 +25,7 @@ struct loop {
     } doors[HTTP_DOORS];
     struct event *wake;
     struct event *turn; /* a timer: it accepts again whoever has not */
+    struct event *rest; /* a timer: until those that could not accept try again */
     bool waits;         /* for its turn to accept */
     bool took;          /* a connection in this round; under the server's lock */
     pthread_t self;     /* thread, as the thread itself sees it */
@@ -97,6 +98,7 @@ void http_turn_look(struct loop *loop);
 /* Opens and closes doors as it was told. */
 void http_doors_work(struct loop *loop);
 void http_doors_pause(struct loop *loop); /* no new connections */
+void http_doors_go_on(struct loop *loop);
 void http_doors_free(struct loop *loop);
 
 /* ---- http.c ---- */
