@@ -2,8 +2,8 @@
  * http_stream.c: answers that go on.
  *
  * The loop's lock protects pending and what the sender has asked for (leaving). The rest is the
- * loop's own, but for the atomic figures, which both sides read. A connection that goes down takes
- * its request off evhttp's hands; the stream keeps it until the sender has let go.
+ * loop's own, but for the atomic figures, which both sides read. A connection that goes down
+ * stays, without its client, until the sender has let go.
  */
 #include "tools/tekupd/http/http_internal.h"
 
@@ -29,13 +29,18 @@ struct http_stream {
 
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
+static void tell_sender(struct http_stream *stream)
+{
+    if (atomic_load(&stream->output_bytes) == 0 && atomic_load(&stream->pending_bytes) == 0 &&
+        atomic_exchange(&stream->awaited, false))
+        stream->taken_fn(stream->taken_arg);
+}
+
 void http_stream_written(struct http_stream *stream, size_t written, size_t left)
 {
     atomic_store(&stream->output_bytes, left);
     atomic_fetch_add(&stream->taken, written);
-    if (left == 0 && atomic_load(&stream->pending_bytes) == 0 &&
-        atomic_exchange(&stream->awaited, false))
-        stream->taken_fn(stream->taken_arg);
+    tell_sender(stream);
 }
 
 static void refuse(struct http_request *request)
@@ -107,6 +112,8 @@ struct http_stream_state http_stream_state(struct http_stream *stream)
 void http_stream_wait(struct http_stream *stream)
 {
     atomic_store(&stream->awaited, true);
+    /* What was taken a moment ago the loop has not been asked about yet. */
+    if (http_stream_state(stream).backlog == 0) event_active(stream->loop->wake, EV_READ, 0);
 }
 
 static void leave(struct http_stream *stream, enum leaving how)
@@ -186,6 +193,7 @@ void http_streams_work(struct loop *loop)
         const enum leaving how = more ? STAYS : stream->leaving;
         pthread_mutex_unlock(&loop->lock);
         if (how == STAYS) {
+            tell_sender(stream);
             place = &stream->next; /* the loop has been woken again for what is pending */
         } else {
             *place = stream->next;
