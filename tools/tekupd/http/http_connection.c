@@ -12,6 +12,7 @@
 enum {
     SPARE_BYTES = 32 << 10,   /* as most questions fit into */
     MOST_AT_ONCE = 256 << 10, /* that is read before others get their turn */
+    MOST_KEPT = 512 << 10,    /* of memory, between one request and the next */
     LINGER_SECONDS = 30,
     LINGER_SILENT = 10
 };
@@ -29,9 +30,20 @@ void connection_give_back(struct connection *connection)
     connection->in_length = connection->in_capacity = 0;
 }
 
+void connection_shrink(struct connection *connection)
+{
+    const size_t wanted = connection->in_length > SPARE_BYTES ? connection->in_length : SPARE_BYTES;
+    if (connection->in_capacity <= MOST_KEPT || wanted > connection->in_capacity / 2) return;
+    char *bytes = realloc(connection->in, wanted);
+    if (bytes == NULL) return;
+    connection->in = bytes;
+    connection->in_capacity = wanted;
+}
+
 static void release(struct connection *connection)
 {
     TAILQ_REMOVE(&connection->loop->connections.all, connection, entry);
+    free(connection->request.part); /* of one whose body did not come */
     connection_give_back(connection);
     buffer_free(&connection->out);
     free(connection);
@@ -73,11 +85,13 @@ void connection_linger(struct connection *connection)
         connection_close(connection);
         return;
     }
+    connection_count_no_more(connection);
     connection_give_back(connection);
     connection->state = LINGERS;
     connection->paused = false;
     clock_gettime(CLOCK_MONOTONIC, &connection->lingers_since);
-    event_add(&connection->readable, connection->loop->connections.linger);
+    if (event_add(&connection->readable, connection->loop->connections.linger) != 0)
+        connection_close(connection);
 }
 
 static void drop_what_comes(struct connection *connection)
@@ -107,9 +121,20 @@ void connection_pause(struct connection *connection)
 
 void connection_resume(struct connection *connection)
 {
-    if (!connection->paused) return;
+    if (connection->paused) connection_await(connection);
+}
+
+void connection_await(struct connection *connection)
+{
     connection->paused = false;
-    event_add(&connection->readable, connection->loop->connections.idle);
+    if (event_add(&connection->readable, connection->loop->connections.idle) != 0)
+        connection->broken = true; /* it would never be heard again */
+}
+
+void connection_yield(struct connection *connection)
+{
+    connection->late = true;
+    event_active(&connection->readable, EV_READ, 0);
 }
 
 /* Room for at least one byte more. The head may move, which nobody else knows of yet. */
@@ -134,7 +159,8 @@ static bool make_room(struct connection *connection)
     return true;
 }
 
-/* Reads what there is, within bounds. */
+/* Reads what there is, within bounds: of who asks much in a row no more than fits, as each answer
+ * moves what is behind its request. */
 static void read_in(struct connection *connection)
 {
     size_t all = 0;
@@ -152,7 +178,7 @@ static void read_in(struct connection *connection)
         connection->ended = got == 0;
         connection->in_length += (size_t)got;
         all += (size_t)got;
-        if ((size_t)got < room) return;
+        if ((size_t)got < room || connection->state == READS_HEAD) return;
     }
 }
 
@@ -195,7 +221,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         connection_close(connection);
         return;
     }
-    read_in(connection);
+    /* What has been read comes first, so that it does not pile up. */
+    if (!connection->late) read_in(connection);
+    connection->late = false;
     connection_go_on(connection);
 }
 

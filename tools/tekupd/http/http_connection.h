@@ -66,6 +66,7 @@ struct connection {
     bool by_door; /* it is a stranger's */
     bool going;   /* connection_go_on() is at it */
     bool paused;  /* nothing is read */
+    bool late;    /* it goes on, with what was read, when others had their turn */
     bool ended;   /* the client sends nothing more */
     bool broken;  /* it takes nothing more */
     bool closes;  /* after this answer */
@@ -119,8 +120,17 @@ void connection_go_on(struct connection *connection);
 void connection_pause(struct connection *connection);
 void connection_resume(struct connection *connection);
 
+/* How long the client may be silent counts from here on. */
+void connection_await(struct connection *connection);
+
+/* Lets others have their turn before it goes on with what it has read. */
+void connection_yield(struct connection *connection);
+
 /* Lets its memory go: nothing that was read is needed any more. */
 void connection_give_back(struct connection *connection);
+
+/* Keeps no more of it than what is left needs. */
+void connection_shrink(struct connection *connection);
 
 /* It is none of the strangers that may send much. */
 void connection_count_no_more(struct connection *connection);

@@ -4,6 +4,7 @@
 #include "tools/tekupd/http/http_internal.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 enum { IN_A_ROW = 16 }; /* requests of one connection before others get their turn */
 
@@ -127,6 +128,7 @@ static void next_request(struct connection *connection)
     connection->in_length -= used;
     if (connection->in_length > 0)
         memmove(connection->in, connection->in + used, connection->in_length);
+    connection_shrink(connection);
     connection->head_seen = connection->head_length = 0;
     connection->chunks.end = 0;
     connection->request = (struct http_request){.connection = connection};
@@ -139,17 +141,29 @@ void connection_answered(struct connection *connection)
 {
     if (!connection->broken && connection->out.length > connection->written) {
         connection->state = WRITES;
+        buffer_free(&connection->request.answer); /* what is left of it is copied */
         event_add(&connection->writable, connection->loop->connections.idle);
         return;
     }
     http_request_done(&connection->request);
     connection->state = ANSWERED;
-    if (!connection->going) connection_go_on(connection);
+    if (connection->going) return;
+    if (!connection->broken && !connection->ended && !connection->closes)
+        connection_await(connection);
+    connection_go_on(connection);
+}
+
+/* Whether the client goes on with what will not be read. */
+static bool says_more(const struct connection *connection)
+{
+    char byte;
+    return connection->rest || connection->in_length > connection->chunks.end ||
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 static void end_or_linger(struct connection *connection)
 {
-    if (connection->rest)
+    if (says_more(connection))
         connection_linger(connection);
     else
         connection_close(connection);
@@ -158,7 +172,7 @@ static void end_or_linger(struct connection *connection)
 /* Takes it as far as what has come in allows. The connection may be gone afterwards. */
 void connection_go_on(struct connection *connection)
 {
-    bool enough = true, later = false;
+    bool enough = true;
     int answered = 0;
     connection->going = true;
     while (enough && !connection->broken) {
@@ -178,9 +192,8 @@ void connection_go_on(struct connection *connection)
                 return;
             }
             next_request(connection);
-            later = ++answered == IN_A_ROW;
-            if (later) event_active(&connection->readable, EV_READ, 0);
-            enough = !later;
+            enough = ++answered < IN_A_ROW;
+            if (!enough) connection_yield(connection);
             break;
         case IS_BUSY:
         case WRITES:
@@ -190,8 +203,11 @@ void connection_go_on(struct connection *connection)
         }
     }
     connection->going = false;
-    if (connection->broken || (connection->ended && connection->state < IS_BUSY && !later))
+    if (connection->broken ||
+        (connection->ended && connection->state < IS_BUSY && !connection->late))
         connection_close(connection);
+    else if (connection->late)
+        return;
     else if (connection->ended && !connection->paused)
         connection_pause(connection);
     else if (connection->in_length == 0 && connection->state == READS_HEAD)

@@ -89,6 +89,13 @@ static bool method_matches(const char *method, const char *wanted)
            (strcmp(method, "GET") == 0 && strcmp(wanted, "HEAD") == 0);
 }
 
+static bool refuse(struct http_request *request, int status, const char *why)
+{
+    request->refused = status;
+    request->why = why;
+    return false;
+}
+
 /* Finds the route of the request, and where there is none the methods that its path has. */
 static void find_route(struct http_request *request)
 {
@@ -103,9 +110,11 @@ static void find_route(struct http_request *request)
             continue;
         fixed = fixed || part == NULL;
         if (method_matches(route->method, head->method)) {
-            request->part = part != NULL ? strndup(part, length) : NULL;
-            request->route = route;
             request->allow[0] = '\0';
+            request->route = route;
+            if (part == NULL) return;
+            request->part = strndup(part, length);
+            if (request->part == NULL) refuse(request, 500, "memory ran out");
             return;
         }
         used += (size_t)snprintf(request->allow + used, sizeof(request->allow) - used, "%s%s",
@@ -133,13 +142,6 @@ static int body_kind(const char *type)
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
-
-static bool refuse(struct http_request *request, int status, const char *why)
-{
-    request->refused = status;
-    request->why = why;
-    return false;
-}
 
 static bool is_admitted(struct http_request *request)
 {
@@ -200,7 +202,7 @@ long http_request_judge(struct http_request *request)
     struct connection *connection = request->connection;
     request->body_kind = body_kind(connection->head.type);
     find_route(request);
-    if (!is_admitted(request) || !has_a_place(request)) return SMALL_BODY;
+    if (!is_admitted(request) || request->refused != 0 || !has_a_place(request)) return SMALL_BODY;
     return connection->by_door && (request->route->bodies & HTTP_OPEN) != 0 ? open_limit(request)
                                                                             : body_limit(request);
 }
