@@ -70,6 +70,7 @@ static const struct http_route routes[] = {
     {"GET", "/slow", 0, slow, NULL},
     {"GET", "/stream", 0, begin_stream, NULL},
     {"PUT", "/things/*", HTTP_JSON, hello, NULL},
+    {"PUT", "/large", HTTP_OCTETS | HTTP_LARGE | HTTP_OPEN, hello, NULL},
 };
 
 static const char *admit(void *context, const struct http_caller *caller, int *status)
@@ -230,6 +231,36 @@ Test(http_pressure, reads_little_ahead_of_what_it_answers)
     close(fd);
 }
 
+static size_t memory(void)
+{
+    const struct mallinfo2 info = mallinfo2(); /* of zeros under a sanitizer */
+    return info.uordblks + info.hblkhd;
+}
+
+/* The beginning of another request behind it does not keep it. */
+Test(http_pressure, keeps_no_memory_of_a_large_body)
+{
+    enum { CLIENTS = 4, LARGE = 20 << 20 };
+    int fds[CLIENTS];
+    char *body = calloc(1, LARGE + 1), head[128];
+    memset(body, 'z', LARGE);
+    snprintf(head, sizeof(head),
+             "PUT /large HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
+             "Content-Length: %d\r\n\r\n",
+             LARGE - 1);
+    const size_t before = memory();
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = dial();
+        say(fds[i], head);
+        say(fds[i], body);
+        cr_expect_eq(hear(fds[i], "\"hello\"", 1), 1);
+    }
+    for (int i = 0; i < 10000 && memory() > before + LARGE / 2; i++) usleep(1000);
+    cr_expect_leq(memory(), before + LARGE / 2);
+    for (int i = 0; i < CLIENTS; i++) close(fds[i]);
+    free(body);
+}
+
 /* With what was found in its head already. A leak sanitizer sees what stays. */
 Test(http_pressure, forgets_who_goes_away_in_the_body)
 {
@@ -292,6 +323,33 @@ static int open_port(int door)
     cr_assert_geq(fd, 0, "%s", err.message);
     cr_assert_eq(http_door_open(server, door, fd, &err), 0, "%s", err.message);
     return atoi(strchr(address, ':') + 1);
+}
+
+static int dial_port(int port)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons((uint16_t)port),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_expect_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+/* Few may send much at a time. Who was refused is none of them, although it is there still. */
+Test(http_pressure, a_stranger_who_was_refused_is_in_nobodys_way)
+{
+    enum { STRANGERS = 20 };
+    static const char head[] = "PUT /large HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    const int port = open_port(0);
+    int fds[STRANGERS];
+    for (int i = 0; i < STRANGERS; i++) {
+        fds[i] = dial_port(port);
+        say(fds[i], head);
+        say(fds[i], "7000000\r\n");
+        cr_expect_eq(hear(fds[i], " 413 ", 1), 1, "of stranger %d", i);
+    }
+    for (int i = 0; i < STRANGERS; i++) close(fds[i]);
 }
 
 /* It waits for descriptors to accept with, and is closed meanwhile. */
