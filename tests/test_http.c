@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAX_BODY = 100000, ANSWER_SIZE = 1 << 20 };
@@ -382,6 +383,33 @@ Test(http, answers_very_many_in_a_row_of_who_says_no_more)
     cr_expect_eq(found, REQUESTS);
     free(answers);
     close(fd);
+}
+
+static double processor_seconds(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* The loop of a client that asks at once again looks for what it asks next, but not for ever, and
+ * others are served meanwhile. */
+Test(http, sleeps_when_nobody_asks)
+{
+    const int fd = dial(), other = dial();
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 50; i++) {
+            say(fd, "GET /echo HTTP/1.1\r\n\r\n");
+            expect(fd, 200, "[get|");
+        }
+        say(other, "POST /later HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}");
+        expect(other, 201, "\"later\"");
+    }
+    const double before = processor_seconds();
+    usleep(500000);
+    cr_expect_lt(processor_seconds() - before, 0.25);
+    close(fd);
+    close(other);
 }
 
 Test(http, speaks_the_old_version)

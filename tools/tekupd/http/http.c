@@ -109,7 +109,10 @@ static void *run_loop(void *arg)
 {
     struct loop *loop = arg;
     loop->self = pthread_self();
-    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    while (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) == 0) {
+        if (!event_base_got_break(loop->base)) http_look_on(loop);
+        if (event_base_got_break(loop->base)) break;
+    }
     send_finished(loop); /* between the last look and the end */
     return NULL;
 }

@@ -19,6 +19,7 @@ bool http_request_begin(struct http_request *request)
 {
     struct http_server *server = request->connection->loop->server;
     clock_gettime(CLOCK_MONOTONIC, &request->began);
+    http_look_asked(request->connection);
     wake_latency_hold(server->wake);
     pthread_mutex_lock(&server->lock);
     const bool drained = server->drained;
@@ -183,6 +184,7 @@ void http_answer_send(struct http_request *request)
         connection->broken = true;
     else
         connection_write(connection, head->data, head->length, body, without ? 0 : length);
+    http_look_answered(connection->loop);
     connection_answered(connection);
 }
 

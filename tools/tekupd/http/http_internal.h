@@ -31,6 +31,12 @@ struct loop {
     pthread_t self;     /* thread, as the thread itself sees it */
     atomic_bool awake;  /* it has come round since somebody looked */
     struct connections connections;
+    struct look {                      /* http_look.c */
+        const struct connection *last; /* that asked */
+        struct timespec answered;      /* when it was answered */
+        unsigned long answers;         /* to everybody, so far */
+        unsigned in_a_row; /* questions of the last one that came soon after an answer */
+    } look;
     int strangers;      /* that may send large bodies just now (http_route.c) */
     struct buffer head; /* of the answer in the making */
     struct date {
@@ -48,7 +54,8 @@ struct http_server {
     atomic_bool stopping, ended;
     pthread_mutex_t lock;
     pthread_cond_t idle;
-    struct wake_latency *wake; /* NULL: processors sleep as they like */
+    struct wake_latency *wake;  /* NULL: processors sleep as they like */
+    struct loop *_Atomic alone; /* the loop whose client is the only one that asks just now */
     int active;
     bool drained; /* handlers are not called any more */
     int loop_count;
@@ -92,6 +99,15 @@ void http_turn_pass(struct loop *loop);
 
 /* It was woken: the round may be over. */
 void http_turn_look(struct loop *loop);
+
+/* ---- http_look.c; on the loop's thread ---- */
+
+/* A question has come; it is answered now. */
+void http_look_asked(struct connection *connection);
+void http_look_answered(struct loop *loop);
+
+/* Looks for the next question before the loop sleeps, where it may be worth it. */
+void http_look_on(struct loop *loop);
 
 /* ---- http_door.c; on the loop's thread ---- */
 
