@@ -198,23 +198,57 @@ bool tk_entries_draw(struct graph *graph, struct session *session)
     return drawn;
 }
 
-bool tk_entries_begin(struct graph *graph, uint32_t slot, bool *made)
+/* Any other live node, or NO_SLOT. Only looked for when nobody in the table is live. */
+static uint32_t any_live(const struct graph *graph, uint32_t except)
+{
+    const uint32_t used = atomic_load_explicit(&graph->store->used, memory_order_acquire);
+    for (uint32_t slot = 0; slot < used; slot++)
+        if (slot != except && tk_store_is_live(graph->store, slot)) return slot;
+    return NO_SLOT;
+}
+
+/* Another live node that is in the table, or NO_SLOT: those in it may all be about to leave. Under
+ * entry_lock. */
+static uint32_t live_entry(const struct graph *graph, const struct entries *table, uint32_t except)
+{
+    for (uint32_t i = 0; table && i < table->list->count; i++) {
+        const uint32_t slot = tk_neighbour(table->list, i);
+        if (slot != NO_SLOT && slot != except && tk_store_is_live(graph->store, slot)) return slot;
+    }
+    return NO_SLOT;
+}
+
+/* Publishes a table of one. Under entry_lock. */
+static bool begin_with(struct graph *graph, struct session *session, uint32_t slot)
+{
+    struct entries *old = present(graph), *table = new_table(graph, 1);
+    if (!table) return false;
+    if (!set_center(graph, table, &slot, 1)) {
+        free_table(table);
+        return false;
+    }
+    put_entry(graph, table, 0, slot);
+    table->list->count = 1;
+    table->nodes = 1;
+    mark_all(graph, old, false);
+    tk_store_node(graph->store, slot)->is_entry = true;
+    publish(graph, session, table);
+    return true;
+}
+
+bool tk_entries_begin(struct graph *graph, struct session *session, uint32_t slot, bool *alone)
 {
     bool ok = true;
-    *made = false;
+    *alone = false;
     pthread_mutex_lock(&graph->entry_lock);
-    if (!present(graph)) {
-        struct entries *table = new_table(graph, 1);
-        ok = table && set_center(graph, table, &slot, 1);
-        if (ok) {
-            put_entry(graph, table, 0, slot);
-            table->list->count = 1;
-            table->nodes = 1;
-            tk_store_node(graph->store, slot)->is_entry = true;
-            atomic_store_explicit(&graph->entries, table, memory_order_release);
-            *made = true;
-        } else if (table) {
-            free_table(table);
+    if (live_entry(graph, present(graph), slot) == NO_SLOT &&
+        tk_store_is_live(graph->store, slot)) {
+        if (tk_store_node(graph->store, slot)->is_entry) {
+            *alone = true;
+        } else {
+            const uint32_t other = any_live(graph, slot);
+            ok = begin_with(graph, session, other != NO_SLOT ? other : slot);
+            *alone = ok && other == NO_SLOT;
         }
     }
     pthread_mutex_unlock(&graph->entry_lock);
@@ -256,15 +290,6 @@ static struct entries *copy_without(struct graph *graph, const struct entries *t
     return copy;
 }
 
-/* Any live node, or NO_SLOT. Only looked for when the table's last node leaves. */
-static uint32_t any_live(const struct graph *graph)
-{
-    const uint32_t used = atomic_load_explicit(&graph->store->used, memory_order_acquire);
-    for (uint32_t slot = 0; slot < used; slot++)
-        if (tk_store_is_live(graph->store, slot)) return slot;
-    return NO_SLOT;
-}
-
 void tk_entries_leave(struct graph *graph, struct session *session, uint32_t slot)
 {
     pthread_mutex_lock(&graph->entry_lock);
@@ -274,7 +299,7 @@ void tk_entries_leave(struct graph *graph, struct session *session, uint32_t slo
     struct entries *table = present(graph);
     const uint32_t at = tk_links_find(table->list, slot);
     uint32_t next = successor(graph, slot);
-    if (next == NO_SLOT && table->list->count == 1) next = any_live(graph);
+    if (next == NO_SLOT && table->list->count == 1) next = any_live(graph, slot);
     if (next == NO_SLOT && table->list->count == 1) {
         publish(graph, session, NULL);
         goto out;

@@ -30,9 +30,10 @@ bool tk_entries_refresh(struct graph *graph, struct session *session);
  * out. */
 bool tk_entries_draw(struct graph *graph, struct session *session);
 
-/* Makes a node the only entry point of a graph that has none. *made says whether it did. False when
- * memory ran out. */
-bool tk_entries_begin(struct graph *graph, uint32_t slot, bool *made);
+/* For a live node that has found no other: where nobody in the table is live the table begins anew,
+ * with another live node, which can be found then, or with this one. *alone says that there is no
+ * other. False when memory ran out. */
+bool tk_entries_begin(struct graph *graph, struct session *session, uint32_t slot, bool *alone);
 
 /* Takes a dead node out of the table. Cannot fail: where memory for a new table ran out its place
  * is marked empty (NO_SLOT). */

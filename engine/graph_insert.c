@@ -133,8 +133,8 @@ static tk_status link_node(struct graph *graph, struct session *session, uint32_
         }
         status = link_back(graph, session, slot);
         if (status != TK_ENOTFOUND) return status;
-        if (!tk_entries_begin(graph, slot, &alone)) return TK_ENOMEM;
-        if (alone) break;
+        if (!tk_entries_begin(graph, session, slot, &alone)) return TK_ENOMEM;
+        if (alone || !tk_store_is_live(graph->store, slot)) break;
     }
     return TK_OK;
 }

@@ -86,19 +86,37 @@ static uint32_t live_ancestor(const struct graph *graph, uint32_t slot)
     return NO_SLOT;
 }
 
-/* An entry point that has room and is no descendant, or NO_SLOT. Where many are removed at once a
- * node may lose all its neighbours and ancestors, though the graph goes on elsewhere. Under
- * tree_lock. */
+/* Whether the orphan may be put below a node. Under tree_lock. */
+static bool may_take(const struct graph *graph, uint32_t slot, uint32_t orphan)
+{
+    uint32_t child;
+    return slot != orphan && tk_store_is_live(graph->store, slot) &&
+           has_room(graph, slot, &child) && !descends(graph, slot, orphan);
+}
+
+/* Any node that may take the orphan, or NO_SLOT. Only looked for where all entry points are about
+ * to leave. Under tree_lock. */
+static uint32_t any_above(const struct graph *graph, uint32_t orphan)
+{
+    const uint32_t used = atomic_load_explicit(&graph->store->used, memory_order_acquire);
+    for (uint32_t slot = 0; slot < used; slot++)
+        if (may_take(graph, slot, orphan)) return slot;
+    return NO_SLOT;
+}
+
+/* An entry point that may take the orphan, or NO_SLOT. Where many are removed at once a node may
+ * lose all its neighbours and ancestors, though the graph goes on elsewhere. Under tree_lock. */
 static uint32_t entry_above(const struct graph *graph, uint32_t orphan)
 {
     const struct neighbours *entries = tk_entries_list(graph);
+    bool live = false;
     for (uint32_t i = 0; entries && i < entries->count; i++) {
-        uint32_t child, slot = tk_neighbour(entries, i);
-        if (slot != NO_SLOT && slot != orphan && tk_store_is_live(graph->store, slot) &&
-            has_room(graph, slot, &child) && !descends(graph, slot, orphan))
-            return slot;
+        const uint32_t slot = tk_neighbour(entries, i);
+        if (slot == NO_SLOT) continue;
+        if (may_take(graph, slot, orphan)) return slot;
+        live = live || (slot != orphan && tk_store_is_live(graph->store, slot));
     }
-    return NO_SLOT;
+    return live ? NO_SLOT : any_above(graph, orphan);
 }
 
 /* The nearest of the orphan's neighbours that has room and is no descendant, or else the nearest
@@ -108,11 +126,9 @@ static uint32_t choose_new_parent(const struct graph *graph, uint32_t orphan)
     const struct neighbours *list = tk_graph_list(graph, orphan);
     struct candidate nearest = {-2, NO_SLOT};
     for (uint32_t i = 0; list && i < list->count; i++) {
-        uint32_t child, slot = tk_neighbour(list, i);
-        if (slot == orphan || !tk_store_is_live(graph->store, slot)) continue;
+        const uint32_t slot = tk_neighbour(list, i);
         const float similarity = tk_link_similarity(list, i);
-        if (similarity > nearest.similarity && has_room(graph, slot, &child) &&
-            !descends(graph, slot, orphan))
+        if (similarity > nearest.similarity && may_take(graph, slot, orphan))
             nearest = (struct candidate){similarity, slot};
     }
     if (nearest.slot == NO_SLOT) nearest.slot = live_ancestor(graph, orphan);

@@ -49,6 +49,8 @@ Test(copy, of_a_client_that_hangs_is_ended_and_no_other)
     cr_expect_eq(ended, 1);
     /* The row is free: this waits until its transaction has ended. */
     fixture_run(watcher, "INSERT INTO things VALUES (1)");
+    /* which it has a moment before the session is gone */
+    for (int i = 0; i < 60000 && is_there(watcher, hung); i++) usleep(1000);
     cr_expect_not(is_there(watcher, hung));
     cr_expect(is_there(watcher, patient));
     cr_expect(is_there(watcher, idle));

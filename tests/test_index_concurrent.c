@@ -308,6 +308,23 @@ Test(index_concurrent, one_of_those_who_race_for_an_id_gets_it)
     free(vectors);
 }
 
+/* While an index is nearly empty whoever comes may find nobody but those who are about to leave. */
+Test(index_concurrent, nobody_is_left_alone_where_all_come_and_go)
+{
+    enum { N = 4 };
+    float *vectors = data_random_vectors(N, DIM, 8);
+    for (int round = 0; round < 100 * ROUNDS; round++) {
+        struct race race = {.index = data_index(DIM), .vectors = vectors, .n = N};
+        run_race(&race, add_all, remove_all);
+        run_race(&race, add_all, add_all);
+        cr_assert_eq(tk_index_count(race.index), N);
+        run_race(&race, replace_all, replace_all);
+        run_race(&race, add_all, remove_all);
+        tk_index_free(race.index);
+    }
+    free(vectors);
+}
+
 /* ---- Growing while others search ------------------------------------------------------------- */
 
 struct growth {
