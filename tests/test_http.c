@@ -1,32 +1,18 @@
 /* Speaks raw bytes with a server over a UNIX socket, as bad clients do. */
-#include "tools/tekupd/http/http.h"
-#include "tools/tekupd/http/tcp_socket.h"
-#include "tools/tekupd/listener.h"
-#include "tools/tekupd/workers.h"
+#include "tests/http_server_fixture.h"
 
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { MAX_BODY = 100000, ANSWER_SIZE = 1 << 20 };
-
-static char directory[64];
-static struct listener listener;
-static struct workers *workers;
-static struct http_server *server;
-static atomic_int slow_begun;
-static atomic_bool slow_may_end;
 
 /* ---- Handlers ---- */
 
@@ -136,22 +122,11 @@ static const char *admit(void *context, const struct http_caller *caller, int *s
 
 static void begin_with(size_t route_count, int idle_timeout)
 {
-    struct error err = {0};
-    signal(SIGPIPE, SIG_IGN);
-    snprintf(directory, sizeof(directory), "/tmp/tekup-http-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
-    cr_assert_eq(listener_open(directory, "http.sock", 0600, "", &listener, &err), 0);
-    workers = workers_create("test", 4, 1000, &err);
-    cr_assert_not_null(workers);
-    const struct http_options options = {.fd = listener.fd,
-                                         .threads = 2,
-                                         .max_body = MAX_BODY,
-                                         .idle_timeout = idle_timeout,
-                                         .routes = routes,
-                                         .route_count = route_count,
-                                         .admit = admit};
-    server = http_server_create(&options, &err);
-    cr_assert_not_null(server, "%s", err.message);
+    fixture_serve((struct http_options){.max_body = MAX_BODY,
+                                        .idle_timeout = idle_timeout,
+                                        .routes = routes,
+                                        .route_count = route_count,
+                                        .admit = admit});
 }
 
 static void begin(void)
@@ -169,28 +144,9 @@ static void begin_impatiently(void)
     begin_with(ALL_ROUTES - 1, 1);
 }
 
-static void end(void)
-{
-    atomic_store(&slow_may_end, true);
-    cr_expect_eq(http_server_drain(server, 60000), 0, "every request was answered");
-    workers_free(workers);
-    http_server_free(server);
-    listener_close(&listener);
-    rmdir(directory);
-}
-
-TestSuite(http, .init = begin, .fini = end);
+TestSuite(http, .init = begin, .fini = fixture_end);
 
 /* ---- A client ---- */
-
-static int dial(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", listener.path);
-    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
 
 static void say_bytes(int fd, const char *bytes, size_t length)
 {
@@ -829,28 +785,6 @@ Test(http, serves_many_clients_at_once)
 }
 
 /* ---- Doors ---- */
-
-static int open_port(int door)
-{
-    struct error err = {0};
-    char address[64] = "";
-    const int fd = tcp_socket_open("127.0.0.1:0", "listen", address, sizeof(address), &err);
-    cr_assert_geq(fd, 0, "%s", err.message);
-    cr_assert_eq(http_door_open(server, door, fd, &err), 0, "%s", err.message);
-    return atoi(strchr(address, ':') + 1);
-}
-
-/* Returns -1 where nobody listens. */
-static int dial_port(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0) return fd;
-    close(fd);
-    return -1;
-}
 
 static const char stranger[] = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n";
 static const char friend_says[] = "GET /echo HTTP/1.1\r\nHost: x\r\nX-API-Key: friend\r\n\r\n";

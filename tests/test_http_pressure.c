@@ -1,35 +1,21 @@
 /* Clients that ask for more than they take, say too much, or are gone at the wrong moment. */
-#include "storage/base/error.h"
-#include "tools/tekupd/http/http.h"
-#include "tools/tekupd/http/tcp_socket.h"
-#include "tools/tekupd/listener.h"
-#include "tools/tekupd/workers.h"
+#include "tests/http_server_fixture.h"
 
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-static char directory[64];
-static struct listener listener;
-static struct workers *workers;
-static struct http_server *server;
 static struct http_tally tally;
-static atomic_int slow_begun;
-static atomic_bool slow_may_end;
 static _Atomic(struct http_stream *) stream;
 static atomic_int taken;
 
@@ -83,23 +69,12 @@ static const char *admit(void *context, const struct http_caller *caller, int *s
 
 static void begin_with(int idle_timeout)
 {
-    struct error err = {0};
-    signal(SIGPIPE, SIG_IGN);
-    snprintf(directory, sizeof(directory), "/tmp/tekup-http-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
-    cr_assert_eq(listener_open(directory, "http.sock", 0600, "", &listener, &err), 0);
-    workers = workers_create("test", 4, 1000, &err);
-    cr_assert_not_null(workers);
-    const struct http_options options = {.fd = listener.fd,
-                                         .threads = 2,
-                                         .max_body = 100000,
-                                         .idle_timeout = idle_timeout,
-                                         .routes = routes,
-                                         .route_count = sizeof(routes) / sizeof(*routes),
-                                         .admit = admit,
-                                         .tally = &tally};
-    server = http_server_create(&options, &err);
-    cr_assert_not_null(server, "%s", err.message);
+    fixture_serve((struct http_options){.max_body = 100000,
+                                        .idle_timeout = idle_timeout,
+                                        .routes = routes,
+                                        .route_count = sizeof(routes) / sizeof(*routes),
+                                        .admit = admit,
+                                        .tally = &tally});
 }
 
 static void begin(void)
@@ -112,28 +87,9 @@ static void begin_impatiently(void)
     begin_with(1);
 }
 
-static void end(void)
-{
-    atomic_store(&slow_may_end, true);
-    cr_expect_eq(http_server_drain(server, 60000), 0, "every request was answered");
-    workers_free(workers);
-    http_server_free(server);
-    listener_close(&listener);
-    rmdir(directory);
-}
-
-TestSuite(http_pressure, .init = begin, .fini = end);
+TestSuite(http_pressure, .init = begin, .fini = fixture_end);
 
 /* ---- A client ---- */
-
-static int dial(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", listener.path);
-    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
 
 static void say(int fd, const char *text)
 {
@@ -315,26 +271,6 @@ Test(http_pressure, waits_for_the_next_request_from_the_answer_on, .init = begin
     cr_expect(in_time);
 }
 
-static int open_port(int door)
-{
-    struct error err = {0};
-    char address[64] = "";
-    const int fd = tcp_socket_open("127.0.0.1:0", "listen", address, sizeof(address), &err);
-    cr_assert_geq(fd, 0, "%s", err.message);
-    cr_assert_eq(http_door_open(server, door, fd, &err), 0, "%s", err.message);
-    return atoi(strchr(address, ':') + 1);
-}
-
-static int dial_port(int port)
-{
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)port),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_expect_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
-
 /* Few may send much at a time. Who was refused is none of them, although it is there still. */
 Test(http_pressure, a_stranger_who_was_refused_is_in_nobodys_way)
 {
@@ -345,6 +281,7 @@ Test(http_pressure, a_stranger_who_was_refused_is_in_nobodys_way)
     int fds[STRANGERS];
     for (int i = 0; i < STRANGERS; i++) {
         fds[i] = dial_port(port);
+        cr_expect_geq(fds[i], 0);
         say(fds[i], head);
         say(fds[i], "7000000\r\n");
         cr_expect_eq(hear(fds[i], " 413 ", 1), 1, "of stranger %d", i);

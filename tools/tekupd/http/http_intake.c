@@ -10,21 +10,23 @@ enum { IN_A_ROW = 16 }; /* requests of one connection before others get their tu
 
 /* ---- Refusing -------------------------------------------------------------------------------- */
 
-/* Answers although the request has not been read to its end. */
-static void refuse_early(struct connection *connection, int status, const char *message)
+/* Its request is answered although it has not been read to its end. */
+static struct http_request *end_early(struct connection *connection)
 {
     connection->closes = connection->rest = true;
     connection->state = IS_BUSY;
     http_request_begin(&connection->request);
-    http_respond_refusal(&connection->request, status, NULL, message);
+    return &connection->request;
+}
+
+static void refuse_early(struct connection *connection, int status, const char *message)
+{
+    http_respond_refusal(end_early(connection), status, NULL, message);
 }
 
 static void refuse_large(struct connection *connection)
 {
-    connection->closes = connection->rest = true;
-    connection->state = IS_BUSY;
-    http_request_begin(&connection->request);
-    http_request_too_large(&connection->request);
+    http_request_too_large(end_early(connection));
 }
 
 /* ---- Taking what has come -------------------------------------------------------------------- */
