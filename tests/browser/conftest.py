@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ no_sanitizer_report, pytest_runtest_makereport = shared.no_sanitizer_report, sha
 
 from corpus import document  # noqa: E402
 from daemon import PATIENCE, TEKUP, wait_for  # noqa: E402
+from scratch import directory  # noqa: E402
 
 GITHUB = "https://github.com/acme/handbook/blob/main/"
 
@@ -97,14 +99,20 @@ def console(daemon, handbook):
 
 @pytest.fixture
 def look(browser, console, tmp_path):
-    """Runs a scenario, a Node program of this folder, and fails with what it says."""
+    """Runs a scenario, a Node program of this folder, and fails with what it says.
+
+    Chromium makes a UNIX socket in TMPDIR, with a name of 45 bytes, so the path of that must be a short one."""
+    scratch = directory("tkb")
+
     def run(scenario, **given):
         program, packages = browser
-        environment = {**os.environ, "TEKUP_BROWSER": program, "TEKUP_PACKAGES": packages, "TMPDIR": str(tmp_path)}
+        environment = {**os.environ, "TEKUP_BROWSER": program, "TEKUP_PACKAGES": packages, "TMPDIR": str(scratch),
+                       "TEKUP_FAILURES": str(tmp_path)}
         result = subprocess.run(["node", HERE / f"{scenario}.mjs", json.dumps({"address": console, **given})], text=True,
                                 stdin=subprocess.DEVNULL, capture_output=True, timeout=4 * PATIENCE, env=environment)
         print(result.stdout)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    return run
+    yield run
+    shutil.rmtree(scratch, ignore_errors=True)

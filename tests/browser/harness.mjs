@@ -67,7 +67,7 @@ export async function scenario(run, args = []) {
         for (const page of pages) {
             if (page.isClosed()) continue;
             console.log(`page: ${page.url()} faults: ${JSON.stringify(page.faults, null, 1)}`);
-            const picture = `${process.env.TMPDIR}/failed-${pages.indexOf(page)}.png`;
+            const picture = `${process.env.TEKUP_FAILURES}/failed-${pages.indexOf(page)}.png`;
             await page.screenshot({ path: picture, timeout: 5000 }).then(() => console.log(`picture: ${picture}`), () => {});
         }
         process.exitCode = 1;
