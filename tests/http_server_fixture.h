@@ -23,7 +23,7 @@ static char directory[64];
 static struct listener listener;
 static struct workers *workers;
 static struct http_server *server;
-static atomic_int slow_begun;
+static atomic_int slow_begun __attribute__((unused)); /* by who has a slow route */
 static atomic_bool slow_may_end;
 
 /* With two loops on a socket of its own; fd and threads of the options are set here. */

@@ -45,6 +45,7 @@ Test(config, has_its_defaults_without_a_file)
     cr_expect_str_eq(config.data, directory);
     cr_expect_eq(config.socket_mode, 0660);
     cr_expect_eq(config.max_body, 16 << 20);
+    cr_expect_eq(config.wake_latency, 0);
     cr_expect_eq(config.pool_size, 10);
     cr_expect_str_eq(config.embedding_provider, "hash");
     cr_expect_str_eq(config.database_url, "");
@@ -56,7 +57,7 @@ Test(config, reads_every_setting)
     write_file("# a comment\n"
                "[tekupd]\nrun = /srv/run/\ndata=/srv/data\n"
                "[http]\nsocket_mode = 0600\nsocket_group = staff\nmax_body = 2 MiB ; inline\n"
-               "threads = 3\nidle_timeout = 7\nwake_latency = 0\n"
+               "threads = 3\nidle_timeout = 7\nwake_latency = -1\n"
                "[database]\nurl = postgresql://db/x?a=b\npool_size = 4\n"
                "[embedding]\nprovider = openai\nmodel = m\nbase_url = http://b\napi_version = 1\n"
                "api_key_env = K\napi_key_file = /k\ndimensions = off\nbatch = 7\nparallel = 3\n"
@@ -79,7 +80,7 @@ Test(config, reads_every_setting)
     cr_expect_eq(config.max_body, 2 << 20);
     cr_expect_eq(config.http_threads, 3);
     cr_expect_eq(config.idle_timeout, 7);
-    cr_expect_eq(config.wake_latency, 0);
+    cr_expect_eq(config.wake_latency, -1);
     cr_expect_str_eq(config.database_url, "postgresql://db/x?a=b");
     cr_expect_eq(config.pool_size, 4);
     cr_expect_str_eq(config.embedding_provider, "openai");

@@ -108,7 +108,6 @@ static void set_defaults(struct config *config)
     config->socket_mode = 0660;
     config->max_body = 16L << 20;
     config->idle_timeout = 300;
-    config->wake_latency = -1;
     snprintf(config->http_open_loopback, sizeof(config->http_open_loopback), "off");
     config->pool_size = 10;
     snprintf(config->embedding_provider, sizeof(config->embedding_provider), "hash");

@@ -20,7 +20,7 @@ bool http_request_begin(struct http_request *request)
     struct http_server *server = request->connection->loop->server;
     clock_gettime(CLOCK_MONOTONIC, &request->began);
     http_look_asked(request->connection);
-    wake_latency_hold(server->wake);
+    wake_latency_hold(server->wake, &request->began);
     pthread_mutex_lock(&server->lock);
     const bool drained = server->drained;
     server->active++;

@@ -43,6 +43,7 @@ void connection_shrink(struct connection *connection)
 static void release(struct connection *connection)
 {
     TAILQ_REMOVE(&connection->loop->connections.all, connection, entry);
+    http_look_forget(connection);
     free(connection->request.part); /* of one whose body did not come */
     connection_give_back(connection);
     buffer_free(&connection->out);
@@ -180,6 +181,19 @@ static void read_in(struct connection *connection)
         all += (size_t)got;
         if ((size_t)got < room || connection->state == READS_HEAD) return;
     }
+}
+
+bool connection_look(struct connection *connection)
+{
+    const size_t known = connection->in_length;
+    if (connection->state > READS_CHUNKS || connection->paused || connection->late) return false;
+    read_in(connection);
+    if (connection->in_length == known && !connection->ended && !connection->broken) {
+        if (known == 0) connection_give_back(connection);
+        return false;
+    }
+    connection_go_on(connection);
+    return true;
 }
 
 /* Of a client whose answer goes on nothing is of interest but that it is there. */

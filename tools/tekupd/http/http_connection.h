@@ -108,6 +108,10 @@ void connection_open(struct loop *loop, int fd, bool by_door);
 void connection_write(struct connection *connection, const void *head, size_t head_length,
                       const void *body, size_t body_length);
 
+/* Takes what has come of a request without having been told that anything has. Returns false where
+ * that is nothing. The connection may be gone afterwards. */
+bool connection_look(struct connection *connection);
+
 /* The answer to its request has been given to connection_write(). */
 void connection_answered(struct connection *connection);
 

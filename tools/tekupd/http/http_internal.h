@@ -31,11 +31,10 @@ struct loop {
     pthread_t self;     /* thread, as the thread itself sees it */
     atomic_bool awake;  /* it has come round since somebody looked */
     struct connections connections;
-    struct look {                      /* http_look.c */
-        const struct connection *last; /* that asked */
-        struct timespec answered;      /* when it was answered */
-        unsigned long answers;         /* to everybody, so far */
-        unsigned in_a_row; /* questions of the last one that came soon after an answer */
+    struct look {                 /* http_look.c */
+        struct connection *last;  /* that asked; NULL: it is gone */
+        struct timespec answered; /* when it was answered */
+        unsigned in_a_row;        /* questions of the last one that came soon after an answer */
     } look;
     int strangers;      /* that may send large bodies just now (http_route.c) */
     struct buffer head; /* of the answer in the making */
@@ -105,6 +104,9 @@ void http_turn_look(struct loop *loop);
 /* A question has come; it is answered now. */
 void http_look_asked(struct connection *connection);
 void http_look_answered(struct loop *loop);
+
+/* The connection is gone. */
+void http_look_forget(const struct connection *connection);
 
 /* Looks for the next question before the loop sleeps, where it may be worth it. */
 void http_look_on(struct loop *loop);

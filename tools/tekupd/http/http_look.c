@@ -4,8 +4,10 @@
  * A client that asks one thing after the other has its next question ready in less time than a
  * processor takes to go to sleep and to wake up again, on a virtual machine above all. So where one
  * client alone asks, and has done so soon after each of its last answers, its loop looks for what
- * comes, for about as long as that takes, before it sleeps. One question that does not come in time
- * ends it, and so does any other client's, as the processors then have something better to do.
+ * comes, for about as long as that takes, before it sleeps. It looks at that client's connection
+ * itself, and every few times at all that may have happened, as libevent takes longer to say that
+ * nothing has. One question that does not come in time ends it, and so does any other client's, as
+ * the processors then have something better to do.
  */
 #include "tools/tekupd/http/http_internal.h"
 
@@ -13,7 +15,8 @@
 
 enum {
     SOON_NS = 100000, /* after an answer */
-    ENOUGH = 16       /* such questions in a row, before it looks for the next one */
+    ENOUGH = 16,      /* such questions in a row, before it looks for the next one */
+    TIMES = 8         /* that it looks at the connection and at nothing else */
 };
 
 static bool is_soon(const struct timespec *since, const struct timespec *now)
@@ -39,7 +42,6 @@ void http_look_asked(struct connection *connection)
 
 void http_look_answered(struct loop *loop)
 {
-    loop->look.answers++;
     clock_gettime(CLOCK_MONOTONIC, &loop->look.answered);
 }
 
@@ -51,10 +53,32 @@ static bool is_worth_it(struct loop *loop)
     return is_soon(&loop->look.answered, &now);
 }
 
+void http_look_forget(const struct connection *connection)
+{
+    struct look *look = &connection->loop->look;
+    if (look->last == connection) look->last = NULL;
+}
+
+/* Whether the connection's next question has come, and was taken. libevent, which has not seen it,
+ * is told that the client is not silent. */
+static bool look_once(struct look *look)
+{
+    struct connection *connection = look->last;
+    if (connection == NULL || !connection_look(connection)) return false;
+    if (look->last == connection && !connection->paused) connection_await(connection);
+    return true;
+}
+
 void http_look_on(struct loop *loop)
 {
-    if (loop->look.in_a_row < ENOUGH) return;
+    struct look *look = &loop->look;
+    unsigned times = 0;
+    if (look->in_a_row < ENOUGH) return;
     while (is_worth_it(loop) && !event_base_got_break(loop->base)) {
+        if (times++ % TIMES > 0) {
+            if (look_once(look)) times = 0;
+            continue;
+        }
         sched_yield(); /* to whoever has something to do on this processor */
         event_base_loop(loop->base, EVLOOP_NONBLOCK);
     }

@@ -14,12 +14,20 @@
 #include <unistd.h>
 
 static const char device[] = "/dev/cpu_dma_latency";
-static const struct timeval rest = {.tv_sec = 1}; /* without a request, and it lets go */
+static const struct timeval rest = {.tv_usec = 20000}; /* without such requests, and it lets go */
+
+enum {
+    GAP_NS = 1000000, /* between one request and the next, at most */
+    ENOUGH = 32       /* such requests in a row */
+};
 
 struct wake_latency {
     int32_t microseconds;
-    atomic_bool held, asked; /* asked: since the timer looked last */
-    pthread_mutex_t lock;    /* of what follows, and of a change of held */
+    _Atomic int64_t last; /* request, in nanoseconds */
+    atomic_uint in_a_row; /* requests without a gap; of two at once one may not count */
+    atomic_bool held;
+    atomic_bool asked;    /* it was worth it since the timer looked last */
+    pthread_mutex_t lock; /* of what follows, and of a change of held */
     int fd;
     struct event *timer;
 };
@@ -50,7 +58,7 @@ struct wake_latency *wake_latency_create(struct event_base *base, int microsecon
         if (wake != NULL) wake->timer = evtimer_new(base, look, wake);
     }
     if (wake == NULL || wake->timer == NULL) {
-        log_warn("http.wake_latency", "device=%s error=%s", device, log_quote(strerror(errno)));
+        log_info("http.wake_latency", "device=%s error=%s", device, log_quote(strerror(errno)));
         free(wake);
         return NULL;
     }
@@ -78,9 +86,24 @@ static void take_hold(struct wake_latency *wake)
     pthread_mutex_unlock(&wake->lock);
 }
 
-void wake_latency_hold(struct wake_latency *wake)
+static bool is_worth_it(struct wake_latency *wake, const struct timespec *time)
 {
-    if (wake == NULL) return;
+    const int64_t now = (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+    const int64_t last = atomic_exchange_explicit(&wake->last, now, memory_order_relaxed);
+    unsigned in_a_row = atomic_load_explicit(&wake->in_a_row, memory_order_relaxed);
+    if (now - last > GAP_NS)
+        in_a_row = 0;
+    else if (in_a_row < ENOUGH)
+        in_a_row++;
+    else
+        return true; /* already known */
+    atomic_store_explicit(&wake->in_a_row, in_a_row, memory_order_relaxed);
+    return false;
+}
+
+void wake_latency_hold(struct wake_latency *wake, const struct timespec *now)
+{
+    if (wake == NULL || !is_worth_it(wake, now)) return;
     /* Looked at before it is written, so that many loops do not fight for its cache line. */
     if (!atomic_load_explicit(&wake->asked, memory_order_relaxed)) atomic_store(&wake->asked, true);
     if (!atomic_load_explicit(&wake->held, memory_order_relaxed)) take_hold(wake);
