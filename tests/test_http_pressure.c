@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MOST_STRANGERS = 30 }; /* for each of the two loops */
+
 static struct http_tally tally;
 static _Atomic(struct http_stream *) stream;
 static atomic_int taken;
@@ -71,6 +73,7 @@ static void begin_with(int idle_timeout)
 {
     fixture_serve((struct http_options){.max_body = 100000,
                                         .idle_timeout = idle_timeout,
+                                        .most_strangers = MOST_STRANGERS,
                                         .routes = routes,
                                         .route_count = sizeof(routes) / sizeof(*routes),
                                         .admit = admit,
@@ -287,6 +290,54 @@ Test(http_pressure, a_stranger_who_was_refused_is_in_nobodys_way)
         cr_expect_eq(hear(fds[i], " 413 ", 1), 1, "of stranger %d", i);
     }
     for (int i = 0; i < STRANGERS; i++) close(fds[i]);
+}
+
+/* And in nobody's way but strangers'; when they go, others may come. */
+Test(http_pressure, turns_strangers_away_who_are_too_many)
+{
+    enum { STRANGERS = 3 * MOST_STRANGERS };
+    static const char hello[] = "GET /hello HTTP/1.1\r\n\r\n";
+    const int port = open_port(0);
+    int fds[STRANGERS], refused = 0, heard = 0;
+    for (int i = 0; i < STRANGERS; i++) {
+        fds[i] = dial_port(port);
+        cr_assert_geq(fds[i], 0);
+        (void)!send(fds[i], hello, sizeof(hello) - 1, MSG_NOSIGNAL);
+    }
+    for (int i = 0; i < STRANGERS; i++) {
+        char answer[16] = "";
+        refused += recv(fds[i], answer, sizeof(answer) - 1, 0) < 12 ||
+                   strncmp(answer, "HTTP/1.1 503", 12) == 0;
+    }
+    cr_expect_geq(refused, STRANGERS - 2 * MOST_STRANGERS);
+    cr_expect_leq(refused, STRANGERS - MOST_STRANGERS);
+    const int fd = dial();
+    say(fd, hello);
+    cr_expect_eq(hear(fd, "\"hello\"", 1), 1);
+    close(fd);
+    for (int i = 0; i < STRANGERS; i++) close(fds[i]);
+    for (int tries = 0; tries < 10000 && heard == 0; tries++) {
+        const int other = dial_port(port);
+        (void)!send(other, hello, sizeof(hello) - 1, MSG_NOSIGNAL);
+        heard = hear(other, "\"hello\"", 1);
+        close(other);
+        usleep(1000);
+    }
+    cr_expect_eq(heard, 1, "there is room again");
+}
+
+/* Each byte of it comes in time. */
+Test(http_pressure, does_not_wait_for_ever_for_a_head, .init = begin_impatiently)
+{
+    const int fd = dial();
+    int sent = 0;
+    say(fd, "GET /hello HTTP/1.1\r\nCookie: ");
+    while (sent < 600 && send(fd, "a", 1, MSG_NOSIGNAL) == 1) {
+        usleep(100000);
+        sent++;
+    }
+    cr_expect_lt(sent, 600);
+    close(fd);
 }
 
 /* It waits for descriptors to accept with, and is closed meanwhile. */

@@ -49,7 +49,8 @@ struct http_options {
     int fd;      /* listening, non-blocking; stays the caller's */
     int threads; /* event loops */
     long max_body;
-    int idle_timeout;        /* seconds */
+    int idle_timeout;        /* seconds; in as many the head of a request has to come */
+    int most_strangers;      /* connections by doors that a loop has at a time; 0: 500 */
     const int *wake_latency; /* microseconds (http/wake_latency.h); NULL: as the kernel likes */
     const struct http_route *routes;
     size_t route_count;

@@ -13,6 +13,7 @@ enum {
     SPARE_BYTES = 32 << 10,   /* as most questions fit into */
     MOST_AT_ONCE = 256 << 10, /* that is read before others get their turn */
     MOST_KEPT = 512 << 10,    /* of memory, between one request and the next */
+    MOST_STRANGERS = 500,
     LINGER_SECONDS = 30,
     LINGER_SILENT = 10
 };
@@ -65,6 +66,7 @@ static void hang_up(struct connection *connection)
     connection->fd = -1;
     connection->broken = true;
     connection_count_no_more(connection);
+    if (connection->by_door) connection->loop->connections.strangers--;
 }
 
 void connection_close(struct connection *connection)
@@ -90,15 +92,21 @@ void connection_linger(struct connection *connection)
     connection_give_back(connection);
     connection->state = LINGERS;
     connection->paused = false;
-    clock_gettime(CLOCK_MONOTONIC, &connection->lingers_since);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &connection->since);
     if (event_add(&connection->readable, connection->loop->connections.linger) != 0)
         connection_close(connection);
+}
+
+static bool has_taken(const struct connection *connection, long seconds)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec - connection->since.tv_sec > seconds;
 }
 
 static void drop_what_comes(struct connection *connection)
 {
     char bytes[16 << 10];
-    struct timespec now;
     for (int i = 0; i < MOST_AT_ONCE / (int)sizeof(bytes); i++) {
         const ssize_t got = recv(connection->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) break;
@@ -107,9 +115,7 @@ static void drop_what_comes(struct connection *connection)
             return;
         }
     }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - connection->lingers_since.tv_sec > LINGER_SECONDS)
-        connection_close(connection);
+    if (has_taken(connection, LINGER_SECONDS)) connection_close(connection);
 }
 
 /* ---- Bytes in -------------------------------------------------------------------------------- */
@@ -177,6 +183,7 @@ static void read_in(struct connection *connection)
         if (got < 0 && errno != EAGAIN) connection->broken = true;
         if (got < 0) return;
         connection->ended = got == 0;
+        if (connection->in_length == 0) clock_gettime(CLOCK_MONOTONIC_COARSE, &connection->since);
         connection->in_length += (size_t)got;
         all += (size_t)got;
         if ((size_t)got < room || connection->state == READS_HEAD) return;
@@ -209,6 +216,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct connection *connection = arg;
     (void)fd;
     const bool silent = (what & EV_READ) == 0;
+    const struct http_options *options = &connection->loop->server->options;
     switch (connection->state) {
     case IS_BUSY:
         if (connection->request.stream == NULL && !silent)
@@ -231,7 +239,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     case ANSWERED:
         break;
     }
-    if (silent) {
+    /* A head that comes byte by byte is not to take longer than none at all. */
+    if (silent || (connection->state == READS_HEAD && connection->in_length > 0 &&
+                   has_taken(connection, options->idle_timeout))) {
         connection_close(connection);
         return;
     }
@@ -318,8 +328,22 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Those of a loop ------------------------------------------------------------------------- */
 
+static void turn_away(int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+                                 "Retry-After: 2\r\nContent-Length: 0\r\n\r\n";
+    (void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
+
 void connection_open(struct loop *loop, int fd, bool by_door)
 {
+    const int most = loop->server->options.most_strangers;
+    struct connections *all = &loop->connections;
+    if (by_door && all->strangers >= (most > 0 ? most : MOST_STRANGERS)) {
+        turn_away(fd);
+        return;
+    }
     struct connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL) {
         close(fd);
@@ -333,8 +357,9 @@ void connection_open(struct loop *loop, int fd, bool by_door)
                  connection);
     event_assign(&connection->writable, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable,
                  connection);
-    TAILQ_INSERT_TAIL(&loop->connections.all, connection, entry);
-    if (event_add(&connection->readable, loop->connections.idle) != 0) connection_close(connection);
+    TAILQ_INSERT_TAIL(&all->all, connection, entry);
+    if (by_door) all->strangers++;
+    if (event_add(&connection->readable, all->idle) != 0) connection_close(connection);
 }
 
 int connections_init(struct loop *loop, int idle_seconds)

@@ -73,7 +73,7 @@ struct connection {
     bool rest;    /* of the request is still to come, when it is answered */
     bool counts;  /* among its loop's strangers that may send much */
     struct event readable, writable;
-    struct timespec lingers_since;
+    struct timespec since; /* it has lingered, or its head has been coming */
 
     char *in; /* NULL: nothing was read */
     size_t in_length, in_capacity;
@@ -92,6 +92,7 @@ struct connection {
 struct connections {
     TAILQ_HEAD(, connection) all;
     const struct timeval *idle, *linger; /* how long one may be silent */
+    int strangers;                       /* that are there */
     char *spare;                         /* memory for one that is read from next; NULL: none */
 };
 

@@ -128,8 +128,10 @@ static void next_request(struct connection *connection)
 {
     const size_t used = connection->chunks.end;
     connection->in_length -= used;
-    if (connection->in_length > 0)
+    if (connection->in_length > 0) {
         memmove(connection->in, connection->in + used, connection->in_length);
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &connection->since);
+    }
     connection_shrink(connection);
     connection->head_seen = connection->head_length = 0;
     connection->chunks.end = 0;
