@@ -11,6 +11,8 @@
 
 /* Replaced lists and the like that may wait to be freed before writers wait for readers. */
 #define GARBAGE_MOST 128
+/* Vectors that are the same have at least this similarity. */
+#define ALIKE 0.999f
 
 void tk_index_options_init(tk_index_options *options)
 {
@@ -281,9 +283,26 @@ static tk_status switch_over(struct tk_index *index, struct session *session, tk
         return fail_absent(error, id);
     }
     errand->slot = old;
-    tk_epoch_retire(&session->seat, &errand->garbage);
+    if (old == slot) /* twice among its members, where one is enough for any search */
+        do_errand(index, session, errand);
+    else
+        tk_epoch_retire(&session->seat, &errand->garbage);
     atomic_fetch_add_explicit(&index->replaces, 1, memory_order_relaxed);
     return TK_OK;
+}
+
+/* Whether the vector of an id is the session's already. Not when memory for comparing ran out. */
+static bool has_already(struct tk_index *index, const struct session *session, uint32_t slot)
+{
+    const struct coder *coder = &index->store.coder;
+    const struct row row = tk_store_row(&index->store, slot);
+    if (tk_fine_similarity(coder, &session->query, row) < ALIKE) return false;
+    int8_t *codes = tk_memory_lines(&index->memory, index->store.row_size);
+    if (!codes) return false;
+    const struct row given = tk_code_encode(coder, session->query.rotated, codes);
+    const bool same = tk_code_same(coder, given, row);
+    tk_memory_free(&index->memory, codes, index->store.row_size);
+    return same;
 }
 
 tk_status tk_index_replace(tk_index *index, tk_id id, const float *vector, tk_error *error)
@@ -295,8 +314,13 @@ tk_status tk_index_replace(tk_index *index, tk_id id, const float *vector, tk_er
     if (status != TK_OK) return status;
     status = tk_take_vector(index, session, vector, "vector", error);
     if (status != TK_OK) goto out;
-    if (tk_idmap_find(&index->map, id) == NO_SLOT) {
+    const uint32_t present = tk_idmap_find(&index->map, id);
+    if (present == NO_SLOT) {
         status = fail_absent(error, id);
+        goto out;
+    }
+    if (has_already(index, session, present)) {
+        atomic_fetch_add_explicit(&index->replaces, 1, memory_order_relaxed);
         goto out;
     }
     struct errand *errand = new_errand(index, id);

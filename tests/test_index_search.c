@@ -256,3 +256,47 @@ Test(index_search, a_batch_answers_as_its_queries_one_by_one)
     free(queries);
     tk_index_free(index);
 }
+
+static uint64_t count_and_accept(const tk_id *ids, size_t count, void *asked)
+{
+    (void)ids;
+    *(size_t *)asked += count;
+    return UINT64_MAX;
+}
+
+/* How many ids a search asks about: nearly all where a walk was not enough. */
+static size_t asked_about(const tk_index *index, const float *query)
+{
+    size_t asked = 0, found;
+    tk_hit hits[10];
+    tk_search search;
+    tk_search_init(&search);
+    search.ef = 10;
+    search.predicate = count_and_accept;
+    search.predicate_arg = &asked;
+    cr_assert_eq(tk_index_search(index, query, &search, hits, &found, NULL), TK_OK);
+    cr_expect_eq(found, 10);
+    return asked;
+}
+
+/* An id that was twice in a node let every search that found it come up short, and look at
+ * everything, until the next change. */
+Test(index_search, a_vector_that_is_put_again_costs_searches_nothing)
+{
+    enum { COUNT = 5000, DIMENSIONS = 32 };
+    tk_index *index = data_index(DIMENSIONS);
+    float *vectors = data_random_vectors(COUNT, DIMENSIONS, 77);
+    tk_index_stats before, after;
+    data_add(index, COUNT, DIMENSIONS, vectors, 0);
+    const float *last = vectors + 19 * DIMENSIONS;
+    const size_t usual = asked_about(index, last);
+    cr_assert_lt(usual, COUNT / 2);
+    tk_index_get_stats(index, &before);
+    for (tk_id id = 0; id < 20; id++)
+        cr_assert_eq(tk_index_replace(index, id, vectors + id * DIMENSIONS, NULL), TK_OK);
+    cr_expect_eq(asked_about(index, last), usual);
+    tk_index_get_stats(index, &after);
+    cr_expect_eq(after.replaces, before.replaces + 20);
+    free(vectors);
+    tk_index_free(index);
+}
