@@ -6,6 +6,7 @@
 #include "storage/passthrough/passthrough.h"
 #include "storage/pool_watch.h"
 #include "tools/tekupd/api/api.h"
+#include "tools/tekupd/heap.h"
 #include "tools/tekupd/http/guard.h"
 #include "tools/tekupd/keeper.h"
 #include "tools/tekupd/map/mapper.h"
@@ -378,6 +379,7 @@ void daemon_stop(struct daemon *daemon)
 void daemon_tick(struct daemon *daemon)
 {
     guard_sweep(daemon->guard);
+    heap_tend();
 }
 
 void daemon_reconfigure(struct daemon *daemon, const struct config *config)

@@ -9,6 +9,7 @@
 #include "storage/base/log.h"
 #include "tools/tekupd/config.h"
 #include "tools/tekupd/daemon.h"
+#include "tools/tekupd/heap.h"
 #include "tools/tekupd/systemd.h"
 
 #include <errno.h>
@@ -187,6 +188,7 @@ static int run(const struct config *config, const struct options *options)
     static struct daemon daemon;
     static struct signals signals;
     struct error err = {0};
+    heap_begin();
     if (systemd_open(&daemon.sockets, &err) != 0 || signals_open(&signals, &err) != 0) {
         log_error("daemon.failed", "error=%s", log_quote(err.message));
         return EXIT_FAILURE;
