@@ -117,6 +117,12 @@ struct passage;
 /* The member "chunk" of a result: the passage with its range. */
 void api_put_chunk(struct buffer *body, const struct passage *passage);
 
+struct search;
+
+/* The answer to a search that did not fail: its results, and by what and how it was searched. */
+void api_put_search(struct buffer *body, const struct search *search, const char *model,
+                    double took_ms);
+
 /* Answers with the error. Tells the keeper where PostgreSQL was away, and the log what is a defect.
  */
 void api_fail(struct daemon *daemon, struct http_request *request, const struct error *err);

@@ -1,19 +1,11 @@
 /*
- * follower.c: connecting, following, and those who wait.
- *
- * A ticket is somebody who waits. One that is about a document is served between two pages of
- * changes, so that a backlog of somebody else's changes holds nobody up; one that is about
- * everything is done when a reading of the feed has ended that began after it came.
- *
- * Locks: `lock` protects the tickets, the report and the flags. Everything else belongs to the
- * thread.
+ * follower.c: connecting, and following. Those who wait are in follower_tickets.c, what others are
+ * told in follower_report.c.
  */
-#include "tools/tekupd/mirror/follower.h"
+#include "tools/tekupd/mirror/follower_internal.h"
 
 #include "storage/base/log.h"
-#include "storage/cuid.h"
 #include "storage/model.h"
-#include "tools/tekupd/mirror/follow.h"
 #include "tools/tekupd/mirror/follower_name.h"
 #include "tools/tekupd/mirror/snapshot.h"
 
@@ -32,67 +24,7 @@ enum {
     HEARTBEAT_S = 30,    /* between two registrations */
     FIRST_PAUSE_MS = 50, /* after a connection was lost */
     LONGEST_PAUSE_MS = 5000,
-    PATIENCE_S = 5, /* of tickets while PostgreSQL is away */
 };
-
-struct ticket {
-    struct ticket *next;
-    void (*done)(void *arg, bool applied);
-    void *arg;
-    double came_s;
-    char document[DOCUMENT_ID_SIZE]; /* empty: everything */
-};
-
-struct queue {
-    struct ticket *first, **last;
-};
-
-/* Somebody who has another replica to follow with. */
-struct adoption {
-    struct follow *fresh;
-    bool taken, done;
-    int rc;
-    struct error err;
-};
-
-struct follower {
-    struct follower_options options;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    int wake; /* an eventfd */
-    bool begun, joined;
-    atomic_bool stopping;
-    atomic_bool anew;                   /* the database is another one */
-    struct queue documents, everything; /* tickets */
-    struct adoption *adoption;
-    pthread_cond_t changed; /* adoption->done, fences */
-    bool fence_wanted;
-    unsigned long long fences;
-    char *position;         /* a copy of the follow's fenced one */
-    char *applied_position; /* of the last one that the mirror has caught up with */
-    struct follower_report report;
-    struct follow_progress progress;
-    atomic_ullong applied;
-    struct saver *saver;
-    atomic_bool saved; /* since the last registration */
-    /* The thread's own. */
-    struct follow follow;
-    struct queue reading; /* tickets that the reading of the feed that goes on will serve */
-    char name[FEED_FOLLOWER_SIZE];
-    double heartbeat_s, trimmed_s;
-    double loading_s; /* when it began to read the vault */
-    unsigned seed;
-    bool let_in;    /* searches are answered from its replica */
-    bool answering; /* from it or from one before */
-    bool from_snapshot;
-};
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 static bool is_stopping(const struct follower *follower)
 {
@@ -105,166 +37,6 @@ static void set_state(struct follower *follower, enum follower_state state, cons
     follower->report.state = state;
     snprintf(follower->report.reason, sizeof(follower->report.reason), "%s", reason);
     pthread_mutex_unlock(&follower->lock);
-}
-
-/* ---- Tickets --------------------------------------------------------------------------------- */
-
-static void queue_init(struct queue *queue)
-{
-    queue->first = NULL;
-    queue->last = &queue->first;
-}
-
-static void queue_add(struct queue *queue, struct ticket *ticket)
-{
-    ticket->next = NULL;
-    *queue->last = ticket;
-    queue->last = &ticket->next;
-}
-
-/* Moves everything to the end of the other. */
-static void queue_move(struct queue *from, struct queue *to)
-{
-    if (from->first == NULL) return;
-    *to->last = from->first;
-    to->last = from->last;
-    queue_init(from);
-}
-
-static void finish(struct queue *queue, bool applied)
-{
-    struct ticket *ticket = queue->first;
-    queue_init(queue);
-    while (ticket != NULL) {
-        struct ticket *next = ticket->next;
-        ticket->done(ticket->arg, applied);
-        free(ticket);
-        ticket = next;
-    }
-}
-
-/* Those that have waited too long while there is no connection, or all of them. */
-static void give_up(struct follower *follower, bool all)
-{
-    struct queue old, kept;
-    struct queue *const queues[] = {&follower->documents, &follower->everything};
-    const double time = now();
-    queue_init(&old);
-    pthread_mutex_lock(&follower->lock);
-    queue_move(&follower->reading, &follower->everything);
-    for (int i = 0; i < 2; i++) {
-        queue_init(&kept);
-        for (struct ticket *ticket = queues[i]->first, *next; ticket != NULL; ticket = next) {
-            next = ticket->next;
-            queue_add(all || time - ticket->came_s > PATIENCE_S ? &old : &kept, ticket);
-        }
-        queue_init(queues[i]);
-        queue_move(&kept, queues[i]);
-    }
-    pthread_mutex_unlock(&follower->lock);
-    finish(&old, false);
-}
-
-static void put_back(struct follower *follower, struct queue *queue)
-{
-    pthread_mutex_lock(&follower->lock);
-    queue_move(&follower->documents, queue);
-    queue_move(queue, &follower->documents);
-    pthread_mutex_unlock(&follower->lock);
-}
-
-/* Looks at the documents that somebody waits for. Returns -1 when the database could not be asked,
- * and they wait on. */
-static int serve(struct follower *follower, struct error *err)
-{
-    struct queue waiting, some;
-    int rc = 0;
-    queue_init(&waiting);
-    pthread_mutex_lock(&follower->lock);
-    queue_move(&follower->documents, &waiting);
-    pthread_mutex_unlock(&follower->lock);
-    while (rc == 0 && waiting.first != NULL) {
-        const char *ids[FOLLOW_DOCUMENTS];
-        size_t count = 0;
-        queue_init(&some);
-        while (waiting.first != NULL && count < FOLLOW_DOCUMENTS) {
-            struct ticket *ticket = waiting.first;
-            waiting.first = ticket->next;
-            if (waiting.first == NULL) queue_init(&waiting);
-            queue_add(&some, ticket);
-            ids[count++] = ticket->document;
-        }
-        rc = follow_documents(&follower->follow, ids, count, err);
-        if (rc == 0)
-            finish(&some, true);
-        else
-            put_back(follower, &some);
-    }
-    put_back(follower, &waiting);
-    return rc;
-}
-
-static struct ticket *make_ticket(const char *document, void (*done)(void *, bool), void *arg)
-{
-    struct ticket *ticket = calloc(1, sizeof(*ticket));
-    if (ticket == NULL) return NULL;
-    ticket->done = done;
-    ticket->arg = arg;
-    ticket->came_s = now();
-    if (document != NULL) snprintf(ticket->document, sizeof(ticket->document), "%s", document);
-    return ticket;
-}
-
-static void kick(struct follower *follower)
-{
-    const uint64_t one = 1;
-    (void)!write(follower->wake, &one, sizeof(one));
-}
-
-void follower_settle(struct follower *follower, const char *document,
-                     void (*done)(void *arg, bool applied), void *arg)
-{
-    struct ticket *ticket = make_ticket(document, done, arg);
-    pthread_mutex_lock(&follower->lock);
-    const bool waits = ticket != NULL && follower->report.answering && !follower->joined &&
-                       follower->report.state != FOLLOWER_LOADING;
-    if (waits) queue_add(document != NULL ? &follower->documents : &follower->everything, ticket);
-    pthread_mutex_unlock(&follower->lock);
-    if (waits) {
-        kick(follower);
-        return;
-    }
-    free(ticket);
-    done(arg, false);
-}
-
-struct waiting {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool over;
-};
-
-static void stop_waiting(void *arg, bool applied)
-{
-    struct waiting *waiting = arg;
-    (void)applied;
-    pthread_mutex_lock(&waiting->lock);
-    waiting->over = true;
-    pthread_cond_signal(&waiting->changed);
-    pthread_mutex_unlock(&waiting->lock);
-}
-
-void follower_wait(struct follower *follower)
-{
-    struct waiting waiting = {.over = false};
-    pthread_mutex_init(&waiting.lock, NULL);
-    pthread_cond_init(&waiting.changed, NULL);
-    follower_settle(follower, NULL, stop_waiting, &waiting);
-    pthread_mutex_lock(&waiting.lock);
-    while (!waiting.over) pthread_cond_wait(&waiting.changed, &waiting.lock);
-    pthread_mutex_unlock(&waiting.lock);
-    pthread_cond_destroy(&waiting.changed);
-    pthread_mutex_destroy(&waiting.lock);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -285,13 +57,13 @@ static void wait_for(struct follower *follower, int feed, int ms)
 static void pause_after(struct follower *follower, int *pause_ms)
 {
     const int ms = *pause_ms / 2 + (int)(rand_r(&follower->seed) % (unsigned)(*pause_ms / 2 + 1));
-    const double until = now() + ms / 1e3;
+    const double until = follower_now() + ms / 1e3;
     *pause_ms = *pause_ms * 2 < LONGEST_PAUSE_MS ? *pause_ms * 2 : LONGEST_PAUSE_MS;
     wait_for(follower, -1, ms);
     /* A ticket wakes it, which is no reason to try sooner than in a moment. */
-    while (!is_stopping(follower) && now() < until && ms <= FIRST_PAUSE_MS)
-        wait_for(follower, -1, (int)((until - now()) * 1e3) + 1);
-    give_up(follower, false);
+    while (!is_stopping(follower) && follower_now() < until && ms <= FIRST_PAUSE_MS)
+        wait_for(follower, -1, (int)((until - follower_now()) * 1e3) + 1);
+    follower_give_up(follower, false);
 }
 
 /* ---- Coming to follow ------------------------------------------------------------------------ */
@@ -301,8 +73,8 @@ static int read_all(struct follower *follower, const char *reason, struct error 
     struct replica *fresh;
     log_info("mirror.load", "reason=%s", log_quote(reason));
     set_state(follower, FOLLOWER_LOADING, "");
-    give_up(follower, true);
-    follower->loading_s = now();
+    follower_give_up(follower, true);
+    follower->loading_s = follower_now();
     follower->let_in = follower->from_snapshot = false;
     /* Searches go on in the one that they have, if they have one. */
     replica_release(follower->follow.replica);
@@ -338,7 +110,7 @@ static int put_name(struct follower *follower, PGconn *conn, struct error *err)
     if (reaches == 0)
         return error_set(err, ERR_UNAVAILABLE, NULL,
                          "the change feed was trimmed while the follower registered");
-    follower->heartbeat_s = now();
+    follower->heartbeat_s = follower_now();
     return reaches < 0 ? -1 : 0;
 }
 
@@ -368,7 +140,7 @@ static void serve_between(void *arg)
 {
     struct follower *follower = arg;
     struct error err = {0};
-    serve(follower, &err);
+    follower_serve(follower, &err);
     if (follow_needs_fence(&follower->follow) &&
         put_name(follower, follower->follow.rows, &err) == 0)
         follow_fenced(&follower->follow, false, &err);
@@ -442,7 +214,7 @@ static void caught_up(struct follower *follower)
     pthread_mutex_lock(&follower->lock);
     free(follower->applied_position);
     follower->applied_position = applied;
-    if (first) follower->report.load_seconds = now() - follower->loading_s;
+    if (first) follower->report.load_seconds = follower_now() - follower->loading_s;
     follower->report.answering = true;
     follower->report.changing = false;
     follower->report.from_snapshot = follower->from_snapshot;
@@ -451,7 +223,7 @@ static void caught_up(struct follower *follower)
     pthread_mutex_unlock(&follower->lock);
     if (first) say_loaded(follower);
     if (!before) follower->options.ready(follower->options.arg);
-    finish(&follower->reading, true);
+    ticket_queue_finish(&follower->reading, true);
 }
 
 static bool is_fence_wanted(struct follower *follower)
@@ -467,7 +239,7 @@ static int trim(struct follower *follower, struct error *err)
     int64_t removed;
     if (feed_trim(follower->follow.feed, &removed, err) != 0) return -1;
     if (removed > 0) log_debug("feed.trimmed", "changes=%lld", (long long)removed);
-    follower->trimmed_s = now();
+    follower->trimmed_s = follower_now();
     return 0;
 }
 
@@ -477,7 +249,7 @@ static double heartbeat_in(const struct follower *follower)
     const bool soon =
         follow_wants_fence(&follower->follow) || saver_waits_for_the_first(follower->saver);
     const double pause = soon ? FENCE_S : HEARTBEAT_S;
-    return follower->heartbeat_s + pause - now();
+    return follower->heartbeat_s + pause - follower_now();
 }
 
 /* Snapshots are made of what is behind a fence. */
@@ -490,13 +262,13 @@ static int heartbeat(struct follower *follower, struct error *err)
     saver_move(follower->saver, follow->fenced, follow->fenced_touched);
     saver_offer(follower->saver, follow->replica, follow->followed, follow->fenced,
                 follow->fenced_touched);
-    return saved || now() - follower->trimmed_s >= HEARTBEAT_S ? trim(follower, err) : 0;
+    return saved || follower_now() - follower->trimmed_s >= HEARTBEAT_S ? trim(follower, err) : 0;
 }
 
 static int read_feed(struct follower *follower, struct error *err)
 {
     pthread_mutex_lock(&follower->lock);
-    queue_move(&follower->everything, &follower->reading);
+    ticket_queue_move(&follower->everything, &follower->reading);
     pthread_mutex_unlock(&follower->lock);
     if (follow_changes(&follower->follow, serve_between, follower, &follower->applied, err) != 0)
         return -1;
@@ -549,7 +321,7 @@ int follower_adopt(struct follower *follower, struct follow *fresh, struct error
     struct adoption adoption = {.fresh = fresh};
     pthread_mutex_lock(&follower->lock);
     follower->adoption = &adoption;
-    kick(follower);
+    follower_kick(follower);
     while (!adoption.done) {
         struct timespec end;
         clock_gettime(CLOCK_REALTIME, &end);
@@ -593,7 +365,7 @@ static int follow_on(struct follower *follower, struct error *err)
             return error_set(err, ERR_CONFLICT, "database",
                              "another database has taken the place of this one");
         adopt(follower);
-        if (serve(follower, err) != 0 || read_feed(follower, err) != 0 ||
+        if (follower_serve(follower, err) != 0 || read_feed(follower, err) != 0 ||
             heartbeat(follower, err) != 0)
             return -1;
         const int heard = follow_heard(follow, err);
@@ -638,7 +410,7 @@ static void open_snapshot(struct follower *follower)
     struct error err = {0};
     struct snapshot snapshot;
     const struct follower_options *options = &follower->options;
-    const double began = now();
+    const double began = follower_now();
     const int found = snapshot_open(options->data, &options->index, &snapshot, &err);
     if (found < 0 && err.code == ERR_INVALID) {
         snapshot_set_aside(options->data, err.message);
@@ -647,7 +419,7 @@ static void open_snapshot(struct follower *follower)
     } else if (found > 0) {
         struct follow *follow = &follower->follow;
         log_info("snapshot.opened", "embeddings=%zu seconds=%.3f",
-                 tk_index_count(replica_index(snapshot.replica)), now() - began);
+                 tk_index_count(replica_index(snapshot.replica)), follower_now() - began);
         follow->replica = snapshot.replica;
         follow->fenced = snapshot.position;
         follow->distrust = true;
@@ -672,7 +444,7 @@ static void *run(void *arg)
 {
     struct follower *follower = arg;
     int pause_ms = FIRST_PAUSE_MS;
-    follower->loading_s = now();
+    follower->loading_s = follower_now();
     open_snapshot(follower);
     wait_to_begin(follower);
     while (!is_stopping(follower)) {
@@ -698,7 +470,7 @@ static void on_saved(void *arg)
 {
     struct follower *follower = arg;
     atomic_store(&follower->saved, true);
-    kick(follower);
+    follower_kick(follower);
 }
 
 static int make_saver(struct follower *follower, struct error *err)
@@ -725,9 +497,9 @@ struct follower *follower_create(const struct follower_options *options, struct 
     follower->seed = (unsigned)getpid() ^ (unsigned)time(NULL);
     pthread_mutex_init(&follower->lock, NULL);
     pthread_cond_init(&follower->changed, NULL);
-    queue_init(&follower->documents);
-    queue_init(&follower->everything);
-    queue_init(&follower->reading);
+    ticket_queue_init(&follower->documents);
+    ticket_queue_init(&follower->everything);
+    ticket_queue_init(&follower->reading);
     follow_init(&follower->follow, &follower->stopping);
     follower->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     follower->joined = true;
@@ -751,12 +523,12 @@ void follower_begin(struct follower *follower)
     pthread_mutex_lock(&follower->lock);
     follower->begun = true;
     pthread_mutex_unlock(&follower->lock);
-    kick(follower);
+    follower_kick(follower);
 }
 
 void follower_wake(struct follower *follower)
 {
-    kick(follower);
+    follower_kick(follower);
 }
 
 void follower_look_anew(struct follower *follower, const char *identity)
@@ -766,29 +538,7 @@ void follower_look_anew(struct follower *follower, const char *identity)
     pthread_mutex_unlock(&follower->lock);
     if (!another) return;
     atomic_store(&follower->anew, true);
-    kick(follower);
-}
-
-void follower_get(struct follower *follower, struct follower_report *report)
-{
-    pthread_mutex_lock(&follower->lock);
-    *report = follower->report;
-    pthread_mutex_unlock(&follower->lock);
-    report->applied = atomic_load(&follower->applied);
-    report->documents = atomic_load(&follower->progress.documents);
-    report->embeddings = atomic_load(&follower->progress.embeddings);
-    report->all_documents = atomic_load(&follower->progress.all_documents);
-    report->all_embeddings = atomic_load(&follower->progress.all_embeddings);
-}
-
-const char *follower_state_name(enum follower_state state)
-{
-    static const char *const names[] = {
-        [FOLLOWER_WAITING] = "waiting",     [FOLLOWER_LOADING] = "loading",
-        [FOLLOWER_CATCHING] = "catchingUp", [FOLLOWER_FOLLOWING] = "following",
-        [FOLLOWER_AWAY] = "away",
-    };
-    return names[state];
+    follower_kick(follower);
 }
 
 int follower_snapshot(struct follower *follower,
@@ -800,85 +550,20 @@ int follower_snapshot(struct follower *follower,
     if (!report.answering || report.state == FOLLOWER_AWAY)
         return error_set(err, ERR_UNAVAILABLE, NULL, "the index does not follow the database now");
     if (saver_request(follower->saver, done, arg, err) != 0) return -1;
-    kick(follower);
+    follower_kick(follower);
     return 0;
-}
-
-char *follower_position(struct follower *follower)
-{
-    enum { PATIENCE = 2 };
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += PATIENCE;
-    pthread_mutex_lock(&follower->lock);
-    const unsigned long long before = follower->fences;
-    follower->fence_wanted = true;
-    kick(follower);
-    while (follower->fences == before &&
-           pthread_cond_timedwait(&follower->changed, &follower->lock, &end) == 0) {
-    }
-    char *copy = follower->position != NULL ? strdup(follower->position) : NULL;
-    pthread_mutex_unlock(&follower->lock);
-    return copy;
-}
-
-char *follower_applied(struct follower *follower)
-{
-    pthread_mutex_lock(&follower->lock);
-    char *copy = follower->report.state == FOLLOWER_FOLLOWING && follower->applied_position != NULL
-                     ? strdup(follower->applied_position)
-                     : NULL;
-    pthread_mutex_unlock(&follower->lock);
-    return copy;
-}
-
-const char *follower_own_name(const struct follower *follower)
-{
-    return follower->name;
-}
-
-void follower_get_snapshots(struct follower *follower, struct saver_report *report)
-{
-    saver_get(follower->saver, report);
-}
-
-bool follower_is_ready(struct follower *follower, bool *loading, char *reason, size_t reason_size)
-{
-    struct follower_report report;
-    follower_get(follower, &report);
-    *loading = !report.answering;
-    if (report.changing && report.answering && report.state != FOLLOWER_AWAY) return true;
-    switch (report.state) {
-    case FOLLOWER_WAITING:
-        snprintf(reason, reason_size, "the index is still loading");
-        break;
-    case FOLLOWER_LOADING:
-        snprintf(reason, reason_size,
-                 "the index is being read from PostgreSQL: %zu of %zu embeddings",
-                 report.embeddings, report.all_embeddings);
-        break;
-    case FOLLOWER_CATCHING:
-        snprintf(reason, reason_size, "the index is catching up with the change feed");
-        break;
-    case FOLLOWER_AWAY:
-        snprintf(reason, reason_size, "%s", report.reason);
-        break;
-    case FOLLOWER_FOLLOWING:
-        return true;
-    }
-    return false;
 }
 
 void follower_stop(struct follower *follower)
 {
     if (follower == NULL || follower->joined) return;
     atomic_store(&follower->stopping, true);
-    kick(follower);
+    follower_kick(follower);
     pthread_join(follower->thread, NULL);
     pthread_mutex_lock(&follower->lock);
     follower->joined = true;
     pthread_mutex_unlock(&follower->lock);
-    give_up(follower, true);
+    follower_give_up(follower, true);
     saver_free(follower->saver);
     follower->saver = NULL;
 }
