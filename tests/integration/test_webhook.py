@@ -76,9 +76,10 @@ def commit(number):
 
 
 def push(repository, ref="refs/heads/main", commits=1, **fields):
+    """Each is another push, of which no two are the same."""
     return {
         "ref": ref, "before": "9049f1265b7d61be4a8904a9a27120d2064dab3b", "base_ref": None,
-        "after": "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c", "created": False, "deleted": False, "forced": False,
+        "after": f"{uuid.uuid4().int:040x}", "created": False, "deleted": False, "forced": False,
         "compare": f"https://github.com/{repository}/compare/9049f1265b7d...0d1a26e67d8f",
         "commits": [commit(number) for number in range(commits)], "head_commit": commit(0),
         "repository": repository_object(repository), "pusher": {"name": "octo", "email": "octo@example.com"},
@@ -280,7 +281,23 @@ def test_replays_are_ignored_in_every_daemon_and_after_a_restart(make_daemon, se
     # They are not kept for ever.
     first.sql('UPDATE tekupdb."Delivery" SET "receivedAt" = now() - interval \'31 days\' WHERE "id" = \'one\'')
     accepted(deliver(first, push("octo-org/hello"), delivery="four"), "queued", "octo-org/hello")
-    assert first.sql('SELECT "id" FROM tekupdb."Delivery" ORDER BY 1') == [("four",), ("three",), ("two",)]
+    assert first.sql('SELECT "id" FROM tekupdb."Delivery" WHERE "id" NOT LIKE \'sha256:%%\' ORDER BY 1') \
+        == [("four",), ("three",), ("two",)]
+
+
+def test_a_replay_under_another_name_is_one(daemon, repository):
+    """The signature is of the body alone: who has seen a delivery can send it with an id of their own."""
+    body = json.dumps(push(repository)).encode()
+    accepted(deliver(daemon, body), "queued", repository)
+    for _ in range(3):
+        answer = accepted(deliver(daemon, body), "replayed")
+        assert "before" in answer["reason"]
+    accepted(deliver(daemon, push(repository)), "queued", repository)
+    # One that nothing was done about is no replay.
+    body = json.dumps(push("octo-org/not-there-yet")).encode()
+    for _ in range(2):
+        accepted(deliver(daemon, body), "ignored")
+    daemon.wait_synced(repository, source="github")
 
 
 def test_what_failed_may_be_delivered_again(make_daemon, server, github):

@@ -25,7 +25,7 @@
 
 struct delivery {
     struct daemon *daemon;
-    const char *id;
+    struct delivery_names names;
     struct github_event event;
     const char *result, *reason; /* what became of it, and why nothing did */
     struct buffer queued;        /* the sources whose sync was asked for, as JSON */
@@ -108,7 +108,8 @@ static int take(struct delivery *delivery, const struct source *source, struct e
             delivery->reason = "the source is not made of what was pushed to";
         return 0;
     }
-    if (delivery_is_known(delivery->daemon->pool, KIND, delivery->id, &known, err) != 0) return -1;
+    if (delivery_is_known(delivery->daemon->pool, KIND, &delivery->names, &known, err) != 0)
+        return -1;
     if (!known) return ask_for_sync(delivery, source, err);
     delivery->result = "replayed";
     delivery->reason = "this delivery was here before";
@@ -118,9 +119,9 @@ static int take(struct delivery *delivery, const struct source *source, struct e
 static void enter(const struct delivery *delivery)
 {
     struct error err = {0};
-    if (delivery_enter(delivery->daemon->pool, KIND, delivery->id, &err) != 0)
+    if (delivery_enter(delivery->daemon->pool, KIND, &delivery->names, &err) != 0)
         log_warn("webhook.not_entered", "service=" KIND " delivery=%s error=%s",
-                 log_quote(delivery->id), log_quote(err.message));
+                 log_quote(delivery->names.id), log_quote(err.message));
 }
 
 static int tell_sources(struct delivery *delivery, struct error *err)
@@ -175,13 +176,14 @@ static int read_delivery(struct http_request *request, struct delivery *delivery
     const bool form = http_body_kind(request) == HTTP_FORM;
     size_t length;
     const char *body = http_body(request, &length);
-    delivery->id = http_header(request, "X-GitHub-Delivery");
+    delivery->names.id = http_header(request, "X-GitHub-Delivery");
     if (name == NULL || !github_name_is_valid(name))
         return error_set(err, ERR_INVALID, "X-GitHub-Event", "the header X-GitHub-Event %s",
                          name == NULL ? "is missing" : "is none");
-    if (delivery->id == NULL || !github_name_is_valid(delivery->id))
+    if (delivery->names.id == NULL || !github_name_is_valid(delivery->names.id))
         return error_set(err, ERR_INVALID, "X-GitHub-Delivery", "the header X-GitHub-Delivery %s",
-                         delivery->id == NULL ? "is missing" : "is none");
+                         delivery->names.id == NULL ? "is missing" : "is none");
+    delivery_name_body(&delivery->names, body, length);
     return github_event_read(name, body, length, form, &delivery->event, err);
 }
 
@@ -192,7 +194,7 @@ static void log_delivery(const struct delivery *delivery)
              "service=" KIND " event=%s action=%s repository=%s former=%s branch=%s delivery=%s "
              "result=%s",
              log_quote(event->name), log_quote(event->action), log_quote(event->repository),
-             log_quote(event->former), log_quote(event->branch), log_quote(delivery->id),
+             log_quote(event->former), log_quote(event->branch), log_quote(delivery->names.id),
              delivery->result);
     if (event->former != NULL && strcmp(delivery->result, "queued") == 0)
         log_warn("webhook.renamed", "service=" KIND " repository=%s now=%s advice=%s",
@@ -205,7 +207,7 @@ static void respond(struct http_request *request, struct delivery *delivery)
     struct buffer body = {0};
     json_put_open(&body, '{');
     json_field_text(&body, "event", delivery->event.name);
-    json_field_text(&body, "delivery", delivery->id);
+    json_field_text(&body, "delivery", delivery->names.id);
     json_field_text(&body, "result", delivery->result);
     json_field_text(&body, "reason", delivery->reason);
     json_put_key(&body, "queued");
