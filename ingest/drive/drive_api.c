@@ -128,9 +128,8 @@ static double judge(void *arg, const struct http_response *response)
     if (response->status != 403) return 0;
     read_fault(response, &fault);
     if (!is_rate_limit(fault.reason)) return -1;
-    const char *after = http_response_header(response, "Retry-After");
-    const int seconds = after != NULL ? atoi(after) : 0;
-    if (seconds > 0) return seconds;
+    const double after = http_retry_after(response);
+    if (after > 0) return after;
     const int times = atomic_fetch_add(&call->limited, 1);
     const double wait = times < 6 ? (double)(1 << times) : WAIT_MOST_S;
     return wait + (double)random() / RAND_MAX;

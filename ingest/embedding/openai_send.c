@@ -69,7 +69,7 @@ static double judge(void *arg, const struct http_response *response)
                       sizeof(code));
     if (strcmp(code, "insufficient_quota") == 0) return -1;
     double wait = header_number(response, "retry-after-ms", -1) / 1000;
-    if (wait < 0) wait = header_number(response, "retry-after", -1);
+    if (wait < 0) wait = http_retry_after(response);
     if (wait < 0)
         wait = fmax(reset_of(response, "x-ratelimit-reset-requests"),
                     reset_of(response, "x-ratelimit-reset-tokens"));

@@ -70,8 +70,8 @@ static double judge(void *arg, const struct http_response *response)
     (void)arg;
     char message[200];
     if (response->status != 403 && response->status != 429) return 0;
-    const char *after = http_response_header(response, "Retry-After");
-    if (after != NULL && atof(after) > 0) return atof(after);
+    const double after = http_retry_after(response);
+    if (after > 0) return after;
     const char *left = http_response_header(response, "X-RateLimit-Remaining");
     const char *reset = http_response_header(response, "X-RateLimit-Reset");
     if (left != NULL && strcmp(left, "0") == 0 && reset != NULL) {
@@ -81,7 +81,7 @@ static double judge(void *arg, const struct http_response *response)
     read_message(response, message, sizeof(message));
     const bool limit = strcasestr(message, "rate limit") != NULL ||
                        strcasestr(message, "abuse detection") != NULL; /* older servers' word */
-    return limit ? PATIENCE_S : -1;
+    return limit || response->status == 429 ? PATIENCE_S : -1;
 }
 
 struct asking {

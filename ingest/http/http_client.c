@@ -264,8 +264,7 @@ static int try_once(struct call *call, struct http_response *response, struct er
 
 /* ---- Trying again ---- */
 
-/* Seconds, or a date (RFC 9110, 10.2.3); less than 0 where there is neither. */
-static double retry_after(const struct http_response *response)
+double http_retry_after(const struct http_response *response)
 {
     const char *text = http_response_header(response, "Retry-After");
     char *end;
@@ -315,7 +314,7 @@ static double wait_after(const struct call *call, const struct http_response *re
     *judged = wait != 0;
     if (*judged) return wait;
     if (!asks_for_another(call, response->status)) return -1;
-    const double after = retry_after(response);
+    const double after = http_retry_after(response);
     return after >= 0 ? after : backoff(tried);
 }
 

@@ -106,6 +106,10 @@ int http_perform(struct http_client *client, const struct http_request *request,
 /* NULL where there is none. The name in any case. Good until the response is freed. */
 const char *http_response_header(const struct http_response *response, const char *name);
 
+/* How many seconds Retry-After asks to wait, in either of its forms: seconds, or a date (RFC 9110,
+ * 10.2.3). 0: it is over; less than 0: it is not there, or is neither. */
+double http_retry_after(const struct http_response *response);
+
 void http_response_free(struct http_response *response);
 
 #endif

@@ -64,8 +64,8 @@ static double judge(void *arg, const struct http_response *response)
 {
     struct asking *asking = arg;
     if (response->status == 429) {
-        const char *after = http_response_header(response, "Retry-After");
-        const double wait = after != NULL && atof(after) > 0 ? atof(after) : 1;
+        const double after = http_retry_after(response);
+        const double wait = after > 0 ? after : 1;
         pthread_mutex_lock(&asking->api->lock);
         asking->api->next = fmax(asking->api->next, clock_now() + wait);
         pthread_mutex_unlock(&asking->api->lock);

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import wait_for
 from fakes.drive import DOCUMENT, FOLDER, SHEET, SLIDES, Drive, error
-from fakes.service import answer
+from fakes.service import answer, date_in
 
 
 def make_pdf(text, trailer="", pages=1):
@@ -458,6 +458,13 @@ def test_rate_limits_faults_and_cut_connections(drive, source):
     made.sync()
     assert len(made.paths()) == 12
     assert all(text == f"{path[:-4]} " * 2000 for path, text in made.state().items())
+    drive.forget()
+    files = lambda request: request.path.startswith("/drive/")  # noqa: E731
+    drive.fail(files, times=1, answer=error(403, "userRateLimitExceeded", "User Rate Limit Exceeded.",
+                                            {"Retry-After": date_in(4)}))
+    made.sync()
+    first, second = list(filter(files, drive.requests))[:2]
+    assert second.time - first.time > 3.5, "until the date that it said"
 
 
 def test_one_file_that_drive_cannot_give_does_not_stop_the_others(drive, source, daemon):

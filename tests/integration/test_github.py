@@ -9,7 +9,7 @@ import pytest
 
 from daemon import wait_for
 from fakes.github import GitHub
-from fakes.service import answer
+from fakes.service import answer, date_in
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
 
@@ -292,6 +292,14 @@ def test_limits_are_waited_out_visibly(start, github):
     item = source.sync()
     assert item["last"]["failed"] == 0
     assert source.contents()["a.md"] == "more\n"
+    # As proxies in front of a GitHub Enterprise Server say it: in other words, and with a date.
+    repository.commit({"a.md": "still more\n"})
+    github.forget()
+    github.fail(times=1, answer=answer(429, "<h1>Too Many Requests</h1>", {"Retry-After": date_in(3)}))
+    assert source.sync()["status"] == "success"
+    assert source.contents()["a.md"] == "still more\n"
+    first, second = github.requests[:2]
+    assert 2.5 < second.time - first.time < 10
 
 
 def test_a_tarball_that_is_cut_is_no_content(start, github):

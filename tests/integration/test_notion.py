@@ -9,7 +9,7 @@ import pytest
 from daemon import wait_for
 from fakes.notion import Notion, block, copy_of, heading, item, rich, text
 from fakes.openai import OpenAI
-from fakes.service import answer
+from fakes.service import answer, date_in
 
 
 @pytest.fixture
@@ -291,6 +291,11 @@ def test_limits_and_busy_moments_are_waited_out(start, notion):
         notion.fail(times=1, answer=notion.error(status, code, "try again"))
         source.sync()
     assert len(source.contents()) == 5
+    notion.forget()
+    notion.fail(times=1, answer=notion.error(429, "rate_limited", "slow down", {"Retry-After": date_in(3)}))
+    assert source.sync()["status"] == "success"
+    first, second = notion.requests[:2]
+    assert second.time - first.time > 2.5, "until the date that it said"
 
 
 def test_the_pace_is_kept(start, notion):

@@ -8,7 +8,7 @@ import pytest
 from corpus import document
 from daemon import wait_for
 from fakes.openai import REFUSED, OpenAI, error
-from fakes.service import answer
+from fakes.service import answer, date_in
 
 
 @pytest.fixture
@@ -229,6 +229,13 @@ def test_limits_are_waited_out(make, openai):
     second, third = openai.requests[-2:]
     assert third.time - second.time >= 0.9, "nothing is sent before the limit is back"
     assert [request.status for request in openai.requests] == [429, 429, 200, 200, 200]
+    openai.forget()
+    openai.headers = {}
+    openai.fail(times=1, answer=error(429, "Rate limit reached", "requests", "rate_limit_exceeded",
+                                      {"Retry-After": date_in(4), "x-ratelimit-reset-requests": "1s"}))
+    put(daemon, "w", "a fourth text")
+    refused, taken = openai.requests
+    assert taken.time - refused.time > 3.5, "until the date that it said"
 
 
 def test_a_query_does_not_wait_behind_documents(make, openai):

@@ -12,8 +12,10 @@ keeps a log of its requests and does harm when it is told to.
         assert [r.path for r in github.requests] == [...]
 """
 
+import email.utils
 import http.server
 import json
+import math
 import socket
 import ssl
 import threading
@@ -58,6 +60,11 @@ def answer(status, content=None, headers=()):
         return Answer(status, content.encode(), headers)
     headers.setdefault("Content-Type", "application/json; charset=utf-8")
     return Answer(status, json.dumps(content).encode(), headers)
+
+
+def date_in(seconds):
+    """As a header has it: in so many seconds at least, since it has no fractions."""
+    return email.utils.formatdate(math.ceil(time.time() + seconds), usegmt=True)
 
 
 class Fault:
