@@ -197,6 +197,8 @@ enum openai_verdict openai_send(struct openai_server *server, const struct embed
     const int status = http_perform(server->http, &request, &response, &own);
     free(body);
     if (status != 0) {
+        /* Where it redirects to, and how much it says, is not the fault of who asks for this. */
+        if (own.code == ERR_INVALID || own.code == ERR_TOO_LARGE) own.code = ERR_UNAVAILABLE;
         if (own.code == ERR_UNAVAILABLE) error_prefix(&own, "the embedding server");
         goto failed;
     }

@@ -262,6 +262,14 @@ def test_the_server_is_away(make, openai):
     batch = daemon.client.post("/v1/search/batch", {
         "searches": [{"query": "a"}, {"embedding": given}]}).json["responses"]
     assert batch[0]["error"]["code"] == "unavailable" and batch[1]["results"]
+    # A proxy that sends elsewhere is not the fault of who searches or writes.
+    for where in ("ftp://elsewhere/", f"{openai.url}/v1/embeddings"):
+        openai.mend()
+        openai.fail(answer=answer(307, None, {"Location": where}))
+        reply = daemon.client.post("/v1/search", {"query": "something"})
+        assert reply.status == 503 and reply.error["code"] == "unavailable", reply
+        assert "the embedding server: " in reply.error["message"] and "redirects" in reply.error["message"]
+        put(daemon, "z", "a text of its own", status=503)
 
 
 def test_a_daemon_that_waits_for_the_server_stops_at_once(make, openai):
