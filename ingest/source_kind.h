@@ -44,6 +44,9 @@ struct source_item {
     const char *path; /* within the repository, '/' between parts, no leading '/', valid UTF-8 */
     const char *sha;  /* identifies the content; NULL where only fetching tells */
     size_t size;      /* bytes, a hint */
+    /* Where people find it, as `url` of its metadata: a document that has another one is written
+     * again although its content is the same. NULL: only fetching tells, and it is not compared. */
+    const char *url;
 };
 
 struct source_content {

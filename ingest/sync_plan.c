@@ -21,6 +21,15 @@ static char *copy(const char *text, bool *failed)
     return made;
 }
 
+/* FNV-1a; 0 stands for none. */
+static uint64_t hash_of(const char *text)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    if (text == NULL) return 0;
+    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return hash != 0 ? hash : 1;
+}
+
 static void free_item(struct plan_item *item)
 {
     free(item->path);
@@ -34,14 +43,15 @@ static void free_version(struct plan_version *version)
     free(version->sha);
 }
 
-int plan_add_item(struct sync_plan *plan, const char *path, const char *sha)
+int plan_add_item(struct sync_plan *plan, const char *path, const char *sha, const char *url)
 {
     bool failed = false;
     struct plan_item *items =
         make_room(plan->items, plan->item_count, &plan->item_room, sizeof(*items));
     if (items == NULL) return -1;
     plan->items = items;
-    struct plan_item item = {.path = copy(path, &failed), .sha = copy(sha, &failed)};
+    struct plan_item item = {
+        .path = copy(path, &failed), .sha = copy(sha, &failed), .url = hash_of(url)};
     if (failed) {
         free_item(&item);
         return -1;
@@ -51,7 +61,7 @@ int plan_add_item(struct sync_plan *plan, const char *path, const char *sha)
 }
 
 int plan_add_version(struct sync_plan *plan, const char *id, const char *path, const char *sha,
-                     bool current)
+                     const char *url, bool current)
 {
     bool failed = false;
     struct plan_version *versions =
@@ -61,6 +71,7 @@ int plan_add_version(struct sync_plan *plan, const char *id, const char *path, c
     struct plan_version version = {.id = copy(id, &failed),
                                    .path = copy(path, &failed),
                                    .sha = copy(sha, &failed),
+                                   .url = hash_of(url),
                                    .current = current};
     if (failed) {
         free_version(&version);

@@ -8,11 +8,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A document that the vault holds. */
 struct plan_version {
     char *id, *path;
     char *sha;    /* NULL where it has none */
+    uint64_t url; /* a hash of where people find it; 0: it says nothing of that */
     bool current; /* embedded by the model in use */
     bool gone;    /* its source has it no more */
 };
@@ -21,6 +23,7 @@ struct plan_version {
 struct plan_item {
     char *path;
     char *sha;                    /* NULL where only fetching tells */
+    uint64_t url;                 /* as of a version; 0 where only fetching tells */
     struct plan_version *version; /* NULL: it is new */
 };
 
@@ -35,9 +38,9 @@ struct sync_plan {
 };
 
 /* Each copies its strings and returns 0, or -1 when memory ran out. */
-int plan_add_item(struct sync_plan *plan, const char *path, const char *sha);
+int plan_add_item(struct sync_plan *plan, const char *path, const char *sha, const char *url);
 int plan_add_version(struct sync_plan *plan, const char *id, const char *path, const char *sha,
-                     bool current);
+                     const char *url, bool current);
 /* Documents at this path or below it are not gone, although they are not listed. */
 int plan_keep(struct sync_plan *plan, const char *path);
 

@@ -155,7 +155,8 @@ static int on_item(void *arg, const struct source_item *item)
     struct work *work = arg;
     work->run->resumes(work->run->arg);
     if (is_stopped(work)) return interrupted(&work->fault);
-    if (plan_add_item(&work->plan, item->path, item->sha) != 0) return out_of_memory(&work->fault);
+    if (plan_add_item(&work->plan, item->path, item->sha, item->url) != 0)
+        return out_of_memory(&work->fault);
     add_to(work->run, &work->run->figures.found, 1);
     return 0;
 }
@@ -179,11 +180,12 @@ static void on_skip(void *arg, const char *path, enum skip_reason reason)
     add_to(work->run, &work->run->figures.skipped[reason], 1);
 }
 
-static int on_version(void *arg, const char *id, const char *path, const char *sha, bool current)
+static int on_version(void *arg, const char *id, const char *path, const char *sha, const char *url,
+                      bool current)
 {
     struct work *work = arg;
     if (is_stopped(work)) return interrupted(&work->fault);
-    if (plan_add_version(&work->plan, id, path, sha, current) != 0)
+    if (plan_add_version(&work->plan, id, path, sha, url, current) != 0)
         return out_of_memory(&work->fault);
     return 0;
 }
@@ -240,7 +242,7 @@ static bool is_unchanged(const struct plan_item *item, const char *sha)
 {
     const struct plan_version *version = item->version;
     return version != NULL && version->current && version->sha != NULL && sha != NULL &&
-           strcmp(version->sha, sha) == 0;
+           strcmp(version->sha, sha) == 0 && (item->url == 0 || item->url == version->url);
 }
 
 static enum skip_reason skipped_before(const struct work *work, const struct plan_item *item)
@@ -549,10 +551,11 @@ static int delete_gone(struct work *work, struct error *err)
     return for_each(work, drop_version, work->plan.version_count, err);
 }
 
-static int on_left(void *arg, const char *id, const char *path, const char *sha, bool current)
+static int on_left(void *arg, const char *id, const char *path, const char *sha, const char *url,
+                   bool current)
 {
     struct work *work = arg;
-    (void)id, (void)current;
+    (void)id, (void)url, (void)current;
     vault_state_add(&work->after.vault, path, sha);
     return 0;
 }

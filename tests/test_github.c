@@ -133,7 +133,7 @@ Test(github, the_cursor_remembers_files_and_heads)
     heads.list[0].etag = strdup("W/\"1\"");
     strcpy(heads.list[0].commit, SHA_B);
     heads.default_branch = strdup("main");
-    char *text = github_heads_save(&heads, &files);
+    char *text = github_heads_save(&heads, "o/r", &files);
     cr_assert_not_null(text);
     github_heads_load(&loaded, text);
     cr_assert_eq(loaded.count, 1);
@@ -145,10 +145,15 @@ Test(github, the_cursor_remembers_files_and_heads)
     add(&later, "a.md", SHA_A, 1);     /* as it was */
     add(&later, "b.md", SHA_A, 1);     /* changed */
     add(&later, "moved.md", SHA_B, 1); /* has to be fetched, too */
-    github_heads_mark(&loaded, &later);
+    github_heads_mark(&loaded, &heads, "o/r", &later);
     cr_expect(later.list[0].known);
     cr_expect_not(later.list[1].known);
     cr_expect_not(later.list[2].known);
+    github_heads_mark(&loaded, &heads, "o/renamed", &later);
+    cr_expect_not(later.list[0].known, "it has another address now");
+    strcpy(heads.list[0].branch, "dev");
+    github_heads_mark(&loaded, &heads, "o/r", &later);
+    cr_expect_not(later.list[0].known, "it is on another branch now");
     free(text);
     github_heads_free(&heads);
     github_heads_free(&loaded);

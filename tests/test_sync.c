@@ -1001,9 +1001,9 @@ Test(plan, items_and_versions_are_matched_whatever_their_order)
     static const char *const versions[] = {"zz",   "a",     "b/c", "kept/deep/x",
                                            "kept", "kept2", "a/y", "shut/f"};
     for (size_t i = 0; i < sizeof(items) / sizeof(*items); i++)
-        cr_assert_eq(plan_add_item(&plan, items[i], NULL), 0);
+        cr_assert_eq(plan_add_item(&plan, items[i], NULL, NULL), 0);
     for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++)
-        cr_assert_eq(plan_add_version(&plan, versions[i], versions[i], "sha", true), 0);
+        cr_assert_eq(plan_add_version(&plan, versions[i], versions[i], "sha", NULL, true), 0);
     cr_assert_eq(plan_keep(&plan, "shut/"), 0);
     cr_assert_eq(plan_keep(&plan, "kept"), 0);
     plan_match(&plan);

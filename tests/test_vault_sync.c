@@ -8,11 +8,13 @@ struct versions {
     int left; /* stop after so many */
 };
 
-static int note_version(void *arg, const char *id, const char *path, const char *sha, bool current)
+static int note_version(void *arg, const char *id, const char *path, const char *sha,
+                        const char *url, bool current)
 {
     struct versions *versions = arg;
     char line[128];
     cr_expect_neq(id[0], '\0');
+    cr_expect_null(url);
     snprintf(line, sizeof(line), "%s:%s:%d ", path, sha != NULL ? sha : "-", current);
     strncat(versions->text, line, sizeof(versions->text) - strlen(versions->text) - 1);
     return --versions->left == 0;

@@ -101,7 +101,7 @@ static size_t count_missing(const struct github *github, size_t branch)
 /* Gets the contents by tarball where that is the cheaper way. */
 static int fill_spool(struct github *github, struct error *err)
 {
-    github_heads_mark(&github->before, &github->files);
+    github_heads_mark(&github->before, &github->heads, github->api.repository, &github->files);
     for (size_t i = 0; i < github->heads.count; i++) {
         const bool first = github->before.count == 0 && github->spool.count == 0;
         const size_t missing = count_missing(github, i);
@@ -111,6 +111,29 @@ static int fill_spool(struct github *github, struct error *err)
             return -1;
     }
     return 0;
+}
+
+/* Where a person finds the file. The commit is not named: it changes with every other file. NULL
+ * when memory ran out. */
+static char *url_of(const struct github *github, const struct github_file *file)
+{
+    const struct github_head *head = &github->heads.list[file->branch];
+    const char *base = github->config.base_url;
+    const size_t prefix = github->config.branch_count > 1 ? strlen(head->branch) + 1 : 0;
+    struct buffer url = {0};
+    char *path = github_escape(file->path + prefix), *branch = github_escape(head->branch);
+    const char *api = strstr(base, "/api/v3");
+    if (api != NULL) /* GitHub Enterprise Server */
+        buffer_append(&url, base, (size_t)(api - base));
+    else if (strncmp(base, "https://api.", 12) == 0) /* github.com, or one's own part of ghe.com */
+        buffer_format(&url, "https://%s", base + 12);
+    else
+        buffer_text(&url, "https://github.com");
+    buffer_format(&url, "/%s/blob/%s/%s", github->api.repository, branch != NULL ? branch : "",
+                  path != NULL ? path : "");
+    free(path);
+    free(branch);
+    return buffer_take(&url);
 }
 
 static int github_list(void *state, source_item_fn item, source_skip_fn skip, void *arg,
@@ -126,9 +149,13 @@ static int github_list(void *state, source_item_fn item, source_skip_fn skip, vo
     github_files_sort(&github->files);
     for (size_t i = 0; i < github->files.count; i++) {
         const struct github_file *file = &github->files.list[i];
-        const struct source_item found = {.path = file->path, .sha = file->sha, .size = file->size};
-        if (item(arg, &found) != 0)
-            return error_set(err, ERR_CANCELLED, NULL, "the listing was stopped");
+        char *url = url_of(github, file);
+        if (url == NULL) return out_of_memory(err);
+        const struct source_item found = {
+            .path = file->path, .sha = file->sha, .size = file->size, .url = url};
+        const int stopped = item(arg, &found);
+        free(url);
+        if (stopped != 0) return error_set(err, ERR_CANCELLED, NULL, "the listing was stopped");
     }
     return fill_spool(github, err) == 0 ? SOURCE_LISTED : -1;
 }
@@ -136,7 +163,7 @@ static int github_list(void *state, source_item_fn item, source_skip_fn skip, vo
 static int github_cursor(void *state, char **text, struct error *err)
 {
     const struct github *github = state;
-    *text = github_heads_save(&github->heads, &github->files);
+    *text = github_heads_save(&github->heads, github->api.repository, &github->files);
     return *text != NULL ? 0 : out_of_memory(err);
 }
 
@@ -179,30 +206,14 @@ static bool is_lfs_pointer(const char *text, size_t length)
     return length < 1024 && length > sizeof(start) && memcmp(text, start, sizeof(start) - 1) == 0;
 }
 
-/* Where a person finds the file. The commit is not named: it changes with every other file. */
 static char *metadata_of(const struct github *github, const struct github_file *file)
 {
     const struct github_head *head = &github->heads.list[file->branch];
-    const char *base = github->config.base_url;
-    const size_t prefix = github->config.branch_count > 1 ? strlen(head->branch) + 1 : 0;
-    struct buffer url = {0};
-    char *path = github_escape(file->path + prefix), *branch = github_escape(head->branch);
-    const char *api = strstr(base, "/api/v3");
-    if (api != NULL) /* GitHub Enterprise Server */
-        buffer_append(&url, base, (size_t)(api - base));
-    else if (strncmp(base, "https://api.", 12) == 0) /* github.com, or one's own part of ghe.com */
-        buffer_format(&url, "https://%s", base + 12);
-    else
-        buffer_text(&url, "https://github.com");
-    buffer_format(&url, "/%s/blob/%s/%s", github->api.repository, branch != NULL ? branch : "",
-                  path != NULL ? path : "");
-    json_t *root =
-        url.failed ? NULL : json_pack("{s:s, s:s}", "url", url.data, "branch", head->branch);
+    char *url = url_of(github, file);
+    json_t *root = url != NULL ? json_pack("{s:s, s:s}", "url", url, "branch", head->branch) : NULL;
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
-    buffer_free(&url);
-    free(path);
-    free(branch);
+    free(url);
     return text;
 }
 

@@ -173,9 +173,13 @@ static uint64_t add_to_hash(uint64_t hash, const char *text)
     return hash;
 }
 
-static uint64_t hash_of(const struct github_file *file)
+/* Its branch and the repository's name count: they are in what is said of where it is. */
+static uint64_t hash_of(const struct github_heads *heads, const char *repository,
+                        const struct github_file *file)
 {
-    return add_to_hash(add_to_hash(UINT64_C(0xcbf29ce484222325), file->path), file->sha);
+    uint64_t hash = add_to_hash(UINT64_C(0xcbf29ce484222325), repository);
+    hash = add_to_hash(hash, heads->list[file->branch].branch);
+    return add_to_hash(add_to_hash(hash, file->path), file->sha);
 }
 
 static void load_files(struct github_heads *heads, const char *text)
@@ -227,7 +231,8 @@ void github_heads_load(struct github_heads *heads, const char *cursor)
     json_decref(root);
 }
 
-char *github_heads_save(const struct github_heads *heads, const struct github_files *files)
+char *github_heads_save(const struct github_heads *heads, const char *repository,
+                        const struct github_files *files)
 {
     struct buffer hashes = {0};
     json_t *branches = json_array();
@@ -237,7 +242,7 @@ char *github_heads_save(const struct github_heads *heads, const struct github_fi
                                         heads->list[i].commit, "etag", heads->list[i].etag));
     buffer_text(&hashes, "");
     for (size_t i = 0; i < files->count; i++)
-        buffer_format(&hashes, "%016" PRIx64, hash_of(&files->list[i]));
+        buffer_format(&hashes, "%016" PRIx64, hash_of(heads, repository, &files->list[i]));
     json_t *root = hashes.failed
                        ? NULL
                        : json_pack("{s:s, s:s*, s:O, s:s}", "defaultBranch", heads->default_branch,
@@ -249,10 +254,11 @@ char *github_heads_save(const struct github_heads *heads, const struct github_fi
     return text;
 }
 
-void github_heads_mark(const struct github_heads *before, struct github_files *files)
+void github_heads_mark(const struct github_heads *before, const struct github_heads *heads,
+                       const char *repository, struct github_files *files)
 {
     for (size_t i = 0; i < files->count && before->file_count > 0; i++) {
-        const uint64_t hash = hash_of(&files->list[i]);
+        const uint64_t hash = hash_of(heads, repository, &files->list[i]);
         files->list[i].known = bsearch(&hash, before->files, before->file_count, sizeof(hash),
                                        compare_numbers) != NULL;
     }

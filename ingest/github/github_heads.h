@@ -20,7 +20,8 @@ struct github_heads {
     struct github_head *list;
     size_t count;
     char *default_branch, *etag; /* of the repository itself */
-    /* The files that there were at the last sync: hashes of path and sha, sorted. */
+    /* The files that there were at the last sync: hashes of repository, branch, path and sha,
+     * sorted. */
     uint64_t *files;
     size_t file_count;
 };
@@ -33,10 +34,12 @@ int github_heads_ask(struct github_api *api, const struct github_heads *before,
 /* From and to the cursor's text. Load gives {0} where it cannot be read; save NULL when memory ran
  * out, and remembers the files. */
 void github_heads_load(struct github_heads *heads, const char *cursor);
-char *github_heads_save(const struct github_heads *heads, const struct github_files *files);
+char *github_heads_save(const struct github_heads *heads, const char *repository,
+                        const struct github_files *files);
 
-/* Marks the files that were there at the last sync, at the same path with the same content. */
-void github_heads_mark(const struct github_heads *before, struct github_files *files);
+/* Marks the files that were there at the last sync, at the same place with the same content. */
+void github_heads_mark(const struct github_heads *before, const struct github_heads *heads,
+                       const char *repository, struct github_files *files);
 
 void github_heads_free(struct github_heads *heads);
 

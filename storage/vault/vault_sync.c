@@ -11,7 +11,7 @@
  * mirror. A document without any embedding is current only where the model takes none of it; one of
  * which an older model did not take everything is not. */
 static const char versions[] =
-    "SELECT d.\"id\", d.\"path\", d.\"sha\","
+    "SELECT d.\"id\", d.\"path\", d.\"sha\", d.\"metadata\" ->> 'url',"
     " bool_and(CASE WHEN e.\"id\" IS NULL THEN EXISTS (SELECT FROM tekupdb.\"RejectedChunk\" r"
     " WHERE r.\"documentId\" = d.\"id\" AND r.\"model\" = $3)"
     " ELSE coalesce(c.\"model\", $3) = $3 END)"
@@ -27,7 +27,8 @@ static int pass_versions(const PGresult *rows, vault_version_fn each, void *arg,
 {
     for (int row = 0; row < PQntuples(rows); row++)
         if (each(arg, sql_get_text(rows, row, 0), sql_get_text(rows, row, 1),
-                 sql_get_text(rows, row, 2), sql_get_bool(rows, row, 3)) != 0)
+                 sql_get_text(rows, row, 2), sql_get_text(rows, row, 3),
+                 sql_get_bool(rows, row, 4)) != 0)
             return error_set(err, ERR_CANCELLED, NULL, "listing was stopped by its reader");
     return 0;
 }

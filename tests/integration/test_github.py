@@ -32,6 +32,7 @@ class Source:
 
     def put(self, **config):
         self.config.update(config)
+        self.config = {name: value for name, value in self.config.items() if value is not None}
         return self.daemon.client.put("/v1/sources", {
             "source": "github", "repository": self.name, "config": self.config, "intervalSeconds": 0})
 
@@ -153,6 +154,8 @@ def test_branches(start, github):
     source.put(branches=["release/2"])
     source.sync()
     assert source.contents() == {"a.md": "on release\n", "same.md": "the same\n"}
+    same = source.documents()["same.md"]["metadata"]
+    assert same == {"url": "https://github.com/tekup/branches/blob/release/2/same.md", "branch": "release/2"}
     source.put(branches=["main", "release/2"])
     source.sync()
     assert source.contents() == {"main/a.md": "on main\n", "main/same.md": "the same\n",
@@ -168,6 +171,18 @@ def test_branches(start, github):
     repository.default_branch = "release/2"
     source.sync()
     assert source.contents()["a.md"] == "on release\n"
+    # Also where it is the same in both: not one text is different, and what is said of it is. In one call.
+    repository.commit({f"{number}.md": f"file {number}\n" for number in range(40)})
+    for branch in ("main", "trunk"):
+        repository.git("update-ref", f"refs/heads/{branch}", "HEAD")
+    repository.default_branch = "main"
+    source.sync()
+    repository.default_branch = "trunk"
+    item = source.sync()
+    assert item["last"]["embedded"] == 0 and source.calls().get("/blobs", 0) == 0, (item, source.calls())
+    assert {document["metadata"]["branch"] for document in source.documents().values()} == {"trunk"}
+    item = source.sync()
+    assert item["last"]["written"] == 0 and len(github.requests) == 2
 
 
 def test_a_tree_that_is_truncated_is_read_directory_by_directory(start, github):
@@ -196,6 +211,7 @@ def test_empty_renamed_archived(start, github):
     repository.commit({"b.md": "second\n"})
     source.sync()
     assert source.contents() == {"a.md": "first\n", "b.md": "second\n"}
+    assert source.documents()["a.md"]["metadata"]["url"] == "https://github.com/tekup/grown/blob/main/a.md"
     assert "event=github.renamed" in daemon.log()
     assert "renamed from tekup/young" in source.test().json["report"]
     repository.archived = True
@@ -219,6 +235,11 @@ def test_what_cannot_be_read_is_said_in_words_and_deletes_nothing(start, github)
         assert words in source.test().json["error"]["message"]
         assert source.contents() == {"a.md": "kept\n"}
 
+    source.put(tokenEnv=None, tokenFile="/nonexistent/token")
+    refused = source.test()
+    assert refused.status == 400 and refused.error["field"] == "config.tokenFile", refused
+    assert "/nonexistent/token cannot be read" in refused.error["message"]
+    source.put(tokenEnv="TEST_GITHUB_TOKEN", tokenFile=None)
     github.token = "another"
     expect("refuses the token (401 Bad credentials)")
     github.token = "ghp_test5ecret"
