@@ -47,8 +47,8 @@ static int read_file(const char *path, const char *field, char **text, struct er
     if (path[0] != '/')
         return error_set(err, ERR_INVALID, field, "%s must be an absolute path", field);
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return error_set(err, ERR_IO, field, "%s cannot be read: %s", path, strerror(errno));
+    if (fd < 0) /* what is configured is wrong, not this program */
+        return error_set(err, ERR_INVALID, field, "%s cannot be read: %s", path, strerror(errno));
     ssize_t length = -1;
     char *made = NULL;
     if (check_file(fd, path, field, err) != 0) {

@@ -211,7 +211,7 @@ static int say_wait(const struct patience *patience, struct error *err)
     char until[32] = "";
     if (gmtime_r(&patience->until, &utc) != NULL)
         strftime(until, sizeof(until), "%Y-%m-%d %H:%M:%S UTC", &utc);
-    return error_set(err, ERR_UNAVAILABLE, NULL, "it has to wait until %s for %s: try again then",
+    return error_set(err, ERR_UNAVAILABLE, NULL, "it has to wait until %s (%s): try again then",
                      until, patience->why);
 }
 
