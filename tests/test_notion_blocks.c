@@ -102,6 +102,17 @@ Test(notion_blocks, each_kind)
            "left\n\nright\n");
 }
 
+Test(notion_blocks, lines_and_marks_within_a_text)
+{
+    expect("[{'type':'heading_1','heading_1':{'rich_text':T(two\\nlines)}}]", "## two lines\n");
+    expect("[{'type':'callout','has_children':true,'callout':{'rich_text':T(see)},'inside':["
+           "{'type':'equation','equation':{'expression':'a\\n+b'}}]}]",
+           "> see\n>\n> $$a\n> +b$$\n");
+    expect("[{'type':'template','has_children':true,'template':{'rich_text':T(Add a task)},"
+           "'inside':[{'type':'to_do','to_do':{'rich_text':T(do it),'checked':false}}]}]",
+           "Add a task\n\n- [ ] do it\n");
+}
+
 Test(notion_blocks, links_and_files)
 {
     expect("[{'type':'bookmark','bookmark':{'url':'https://a.example','caption':[]}},"
@@ -158,6 +169,10 @@ Test(notion_blocks, rich_text)
                 "{'type':'mention','mention':{'type':'page'},'plain_text':'Plan',"
                 "'href':'https://www.notion.so/1'}]",
                 "$x^2$@Ann[Plan](https://www.notion.so/1)");
+    expect_text("[{'type':'text','plain_text':'a`b','annotations':{'code':true}},"
+                "{'type':'text','plain_text':' '},"
+                "{'type':'text','plain_text':'``','annotations':{'code':true,'bold':true}}]",
+                "``a`b`` **``` `` ```**");
 }
 
 Test(notion_blocks, nested_beyond_measure_is_not_indented_beyond_measure)

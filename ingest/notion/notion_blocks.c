@@ -55,8 +55,23 @@ static void put_heading(struct notion_frame *frame, const char *type, const json
 {
     static const char *const marks[] = {"## ", "### ", "#### "}; /* the page's title is the first */
     const int level = type[8] >= '1' && type[8] <= '3' ? type[8] - '1' : 2;
+    struct buffer title = {0};
+    notion_text_markdown(json_object_get(content, "rich_text"), "", &title);
+    for (char *c = title.data; c != NULL && *c != '\0'; c++)
+        if (*c == '\n') *c = ' '; /* a heading is one line */
     part(frame, false, out);
-    put_line(frame, marks[level], json_object_get(content, "rich_text"), out);
+    buffer_format(out, "%s%s%s\n", frame->prefix, marks[level],
+                  title.data != NULL ? title.data : "");
+    buffer_free(&title);
+}
+
+/* Text as it is, each line of it where the frame has it. */
+static void put_lines(const struct notion_frame *frame, const char *text, struct buffer *out)
+{
+    for (; *text != '\0'; text++) {
+        buffer_append(out, text, 1);
+        if (*text == '\n') buffer_text(out, frame->prefix);
+    }
 }
 
 static void put_code(struct notion_frame *frame, const json_t *content, struct buffer *out)
@@ -71,10 +86,7 @@ static void put_code(struct notion_frame *frame, const json_t *content, struct b
     part(frame, false, out);
     buffer_format(out, "%s%s%s\n%s", frame->prefix, fence,
                   strcmp(language, "plain text") == 0 ? "" : language, frame->prefix);
-    for (; *text != '\0'; text++) {
-        buffer_append(out, text, 1);
-        if (*text == '\n') buffer_text(out, frame->prefix);
-    }
+    put_lines(frame, text, out);
     buffer_format(out, "\n%s%s\n", frame->prefix, fence);
     buffer_free(&code);
     if (json_array_size(json_object_get(content, "caption")) > 0)
@@ -214,7 +226,7 @@ bool notion_block_write(const json_t *block, struct notion_frame *frame,
     static const char *const files[] = {"image", "video", "audio", "file", "pdf", NULL};
     static const char *const links[] = {"bookmark", "embed", "link_preview", NULL};
     static const char *const silent[] = {"table_of_contents", "breadcrumb", "column_list", "column",
-                                         "synced_block",      "template",   "tab",         NULL};
+                                         "synced_block",      "tab",        NULL};
     const char *type = text_of(block, "type");
     const json_t *content = json_object_get(block, type);
     const char *more = "";
@@ -237,7 +249,9 @@ bool notion_block_write(const json_t *block, struct notion_frame *frame,
         put_code(frame, content, out);
     } else if (strcmp(type, "equation") == 0) {
         part(frame, false, out);
-        buffer_format(out, "%s$$%s$$\n", frame->prefix, text_of(content, "expression"));
+        buffer_format(out, "%s$$", frame->prefix);
+        put_lines(frame, text_of(content, "expression"), out);
+        buffer_text(out, "$$\n");
     } else if (strcmp(type, "divider") == 0) {
         part(frame, false, out);
         buffer_format(out, "%s---\n", frame->prefix);

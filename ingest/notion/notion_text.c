@@ -45,6 +45,27 @@ static bool is_set(const json_t *annotations, const char *name)
     return json_is_true(json_object_get(annotations, name));
 }
 
+/* What stands around code: more backticks than it has in a row, and a space where it has one at an
+ * end. */
+static void mark_code(const char *text, char *before, char *after)
+{
+    enum { RUN_MOST = 8 };
+    size_t longest = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        const size_t run = strspn(at, "`");
+        if (run > longest) longest = run;
+        if (run > 0) at += run - 1;
+    }
+    if (longest > RUN_MOST) longest = RUN_MOST;
+    const bool apart = longest > 0 && (text[0] == '`' || text[strlen(text) - 1] == '`');
+    if (apart) strcat(after, " ");
+    for (size_t i = 0; i <= longest; i++) {
+        strcat(before, "`");
+        strcat(after, "`");
+    }
+    if (apart) strcat(before, " ");
+}
+
 static void put_piece(const json_t *piece, const char *prefix, struct buffer *out)
 {
     const json_t *marks = json_object_get(piece, "annotations");
@@ -57,12 +78,11 @@ static void put_piece(const json_t *piece, const char *prefix, struct buffer *ou
     }
     const bool bold = is_set(marks, "bold"), italic = is_set(marks, "italic");
     const bool code = is_set(marks, "code"), struck = is_set(marks, "strikethrough");
-    char before[16] = "", after[16] = "";
+    char before[24] = "", after[24] = "";
     if (struck) strcat(before, "~~");
     if (bold) strcat(before, "**");
     if (italic) strcat(before, "*");
-    if (code) strcat(before, "`");
-    if (code) strcat(after, "`");
+    if (code) mark_code(text, before, after);
     if (italic) strcat(after, "*");
     if (bold) strcat(after, "**");
     if (struck) strcat(after, "~~");
