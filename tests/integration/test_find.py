@@ -246,6 +246,31 @@ def test_near_duplicates_do_not_fill_a_page(client, mode):
     assert client.search(**fields, diversity=0) == plain
 
 
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_a_third_of_diversity_is_enough_against_copies(client, mode):
+    """Also where other texts stand far behind them by the words, and close behind them by their place."""
+    repository = f"find/licences/{mode}"
+    for number in range(12):
+        client.put_document(repository, f"copy{number}", "Permission is hereby granted, free of charge, to any person"
+                            " obtaining a copy of this software, to deal in the software without restriction.")
+    others = {
+        "library": "Permission to borrow books for a month is, by the rules of the house, hereby explained to readers:"
+                   " it is granted at the desk, free for children, at a small charge for a grown person.",
+        "parking": "Parking on the north side is free in the evening. A person who stays longer needs permission from"
+                   " the office, hereby opened on Mondays too; where none was granted there is a charge.",
+        "archive": "The archive keeps maps of the old town. A map is lent free to each person whose permission was"
+                   " granted by the council; hereby we also announce that copies are made without a charge.",
+        "garden": "The garden is open and free until sunset; no charge for dogs. A person may camp at the lake with"
+                  " permission of the warden, which is hereby, and until further notice, not granted in winter."}
+    for path, text in others.items():
+        client.put_document(repository, path, text)
+    fields = {"query": "permission hereby granted free charge person", "mode": mode, "repository": repository, "limit": 6}
+    plain = paths(client.search(**fields))
+    assert all(path.startswith("copy") for path in plain), plain
+    diverse = paths(client.search(**fields, diversity=0.3))
+    assert diverse[0] == plain[0] and set(others) <= set(diverse), diverse
+
+
 # ---- Whoever writes ----
 
 

@@ -13,6 +13,7 @@
 
 /* Candidates to fuse and to choose from: so many for each result, and at least. */
 enum { FUSED_EACH = 2, DIVERSE_EACH = 4, LEAST = 100 };
+#define GOOD_SIMILARITY 0.5
 
 enum { BY_VECTOR, BY_WORDS };
 
@@ -391,19 +392,41 @@ static void compare(const struct search_request *wanted, struct catalog_hits *hi
     hits->count = kept;
 }
 
-/* Similarities are relevance as they are; other scores as shares of the best one. */
+/* What a hit is worth, on the scale of the similarities that it is weighed against: otherwise the
+ * best copies of one text would be worth more than anything else, however alike they are. By words
+ * it is the share of the best score, as if that one were similar to the query as good hits are; in
+ * fused orders, where shares lie close together, the similarity counts for half of it. */
+static double relevance_of(const struct search_request *wanted, const struct catalog_hit *hit,
+                           double best_score, double best_similarity)
+{
+    const double similarity = (double)hit->similarity;
+    if (wanted->mode == MODE_VECTOR) return (double)hit->score;
+    const double share = best_score > 0 ? (double)hit->score / best_score : 1;
+    if (wanted->mode == MODE_TEXT || isnan(similarity)) return share * best_similarity;
+    return (share * best_similarity + similarity) / 2;
+}
+
+/* The greatest similarity to the query, and that of a good hit where none is known. */
+static double best_similarity_of(const struct catalog_hits *hits)
+{
+    double best = 0;
+    for (size_t i = 0; i < hits->count; i++) /* false where it is not known */
+        if ((double)hits->hits[i].similarity > best) best = (double)hits->hits[i].similarity;
+    return best > 0 ? best : GOOD_SIMILARITY;
+}
+
 static int diversify(const struct search_request *wanted, struct catalog_hits *hits,
                      const float *vectors, const bool *has, struct error *err)
 {
     const size_t limit = wanted->limit < hits->count ? wanted->limit : hits->count;
-    const bool shares = wanted->mode != MODE_VECTOR;
-    const double best = hits->count > 0 ? (double)hits->hits[0].score : 1;
+    const double best_score = hits->count > 0 ? (double)hits->hits[0].score : 0;
+    const double best_similarity = best_similarity_of(hits);
     double *relevance = calloc(hits->count + 1, sizeof(*relevance));
     size_t *order = calloc(limit + 1, sizeof(*order));
     struct catalog_hit *chosen = calloc(limit + 1, sizeof(*chosen));
     int rc = relevance != NULL && order != NULL && chosen != NULL ? 0 : no_memory(err);
     for (size_t i = 0; i < hits->count && rc == 0; i++)
-        relevance[i] = (double)hits->hits[i].score / (shares && best > 0 ? best : 1);
+        relevance[i] = relevance_of(wanted, &hits->hits[i], best_score, best_similarity);
     if (rc == 0)
         rc = ranking_diversify(relevance, vectors, has, EMBEDDING_DIM, hits->count,
                                wanted->diversity, limit, order, err);
