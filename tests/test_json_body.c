@@ -1,6 +1,7 @@
 #include "tools/tekupd/http/json_body.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,7 +159,7 @@ Test(json_body, members_are_refused_by_name)
     const char *text = NULL;
     long number = 7;
     double real = 0.5;
-    cr_assert_eq(parse("{\"text\":\"a\\u0000b\",\"number\":1.0,\"real\":\"x\",\"other\":1}", slices,
+    cr_assert_eq(parse("{\"text\":\"a\\u0000b\",\"number\":1.5,\"real\":\"x\",\"other\":1}", slices,
                        &root, &err),
                  0, "%s", err.message);
     cr_expect_eq(json_check_known(root, known, &err), -1);
@@ -175,6 +176,14 @@ Test(json_body, members_are_refused_by_name)
     cr_expect_str_eq(err.field, "absent");
     cr_expect_eq(json_get_integer(root, "absent", 1, 10, &number, &err), 0);
     cr_expect_eq(number, 7);
+    json_decref(root);
+
+    cr_assert_eq(parse("{\"number\":1e1,\"real\":9007199254740993.0}", slices, &root, &err), 0);
+    cr_expect_eq(json_get_integer(root, "number", 1, 10, &number, &err), 0);
+    cr_expect_eq(number, 10);
+    cr_expect_eq(json_get_integer(root, "real", 0, LONG_MAX, &number, &err), -1,
+                 "it is no exact one");
+    number = 7;
     json_decref(root);
 
     cr_assert_eq(parse("{\"text\":\"\",\"number\":0,\"real\":2}", slices, &root, &err), 0);

@@ -199,6 +199,18 @@ def test_a_search_by_octets(client):
     assert both.status == 200 and both.json["mode"] == "hybrid"
 
 
+def test_a_whole_number_may_have_a_point(description, client):
+    """Of JSON Schema 10.0 is an integer, and there are languages that write every number so."""
+    for path, field, value in (("/v1/search", "limit", 2.0), ("/v1/search", "ef", 1e2), ("/api/search", "limit", 2.0)):
+        body = {"query": "day off", field: value}
+        assert description.takes("POST", path, body)
+        answer = client.post(path, body)
+        assert answer.status == 200 and (field != "limit" or answer.json["count"] <= 2), answer
+    for value in (2.5, -2.0, 1e300):
+        assert not description.takes("POST", "/v1/search", {"query": "x", "limit": value})
+        assert client.post("/v1/search", {"query": "x", "limit": value}).status == 400
+
+
 @pytest.mark.parametrize("path, body", [
     ("/v1/search", {}), ("/v1/search", {"query": ""}), ("/v1/search", {"query": "x", "limit": 0}),
     ("/v1/search", {"query": "x", "limit": 1001}), ("/v1/search", {"query": "x", "colour": 1}),

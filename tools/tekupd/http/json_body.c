@@ -4,6 +4,7 @@
 #include "storage/base/utf8.h"
 #include "tools/tekupd/http/json_scan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,14 +254,28 @@ int json_need_text(json_t *object, const char *name, const char **value, struct 
     return 0;
 }
 
+/* 10.0 is a whole number as well, for JSON Schema and so by openapi.json; there are languages that
+ * write every number so. Larger ones than a double tells apart are left as they are. */
+static bool is_whole(const json_t *member, json_int_t *number)
+{
+    const double real = json_real_value(member);
+    if (json_is_integer(member)) {
+        *number = json_integer_value(member);
+        return true;
+    }
+    if (!json_is_real(member) || !(fabs(real) < 0x1p53) || real != trunc(real)) return false;
+    *number = (json_int_t)real;
+    return true;
+}
+
 int json_get_integer(json_t *object, const char *name, long least, long most, long *value,
                      struct error *err)
 {
     const json_t *member = json_object_get(object, name);
     if (member == NULL) return 0;
-    if (!json_is_integer(member))
+    json_int_t number = 0;
+    if (!is_whole(member, &number))
         return error_set(err, ERR_INVALID, name, "%s must be a whole number", name);
-    const json_int_t number = json_integer_value(member);
     if (number < least || number > most)
         return error_set(err, ERR_INVALID, name, "%s must be from %ld to %ld", name, least, most);
     *value = (long)number;
