@@ -195,8 +195,8 @@ static int report_pages(struct notion *notion, struct buffer *report, struct err
         return error_set(err, ERR_NOT_FOUND, NULL,
                          "the integration sees no page yet: in Notion, open a page, choose "
                          "Connections in its menu, and add the integration");
-    buffer_format(report, " It sees %s%zu page%s and databases.", more ? "more than " : "", count,
-                  count == 1 ? "" : "s");
+    buffer_format(report, " It sees %s%zu page%s.", more ? "more than " : "", count,
+                  count == 1 ? " or database" : "s and databases");
     return 0;
 }
 

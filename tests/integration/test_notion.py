@@ -250,7 +250,7 @@ def test_what_cannot_be_read_is_said_in_words_and_deletes_nothing(start, notion)
     notion.page("Kept", [text("kept")])
     daemon = start()
     source = Source(daemon, notion)
-    assert "sees 1 page" in source.test().json["report"]
+    assert "sees 1 page or database." in source.test().json["report"]
     source.sync()
 
     def expect(words, test=True):
