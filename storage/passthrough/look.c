@@ -287,7 +287,8 @@ struct statement_look {
     int depth;
     int set_config[CALLS_MOST]; /* depths of open calls */
     size_t set_configs;
-    char prior; /* the mark before the last token, where it was one */
+    char prior;        /* the mark before the last token, where it was one */
+    char before_prior; /* the mark before that */
 };
 
 static int look_at_set(const struct statement_look *seen)
@@ -308,7 +309,8 @@ static int look_at_statement(const struct statement_look *seen)
     if (is(first, "set")) return look_at_set(seen);
     if (first->kind == MARK && first->mark == '(') return 0;
     if (first->kind == WORD && IS_AMONG(first->word, plain)) return 0;
-    if (is(first, "prepare") && is(&seen->second, "transaction")) return 0;
+    if (is(first, "prepare") && is(&seen->second, "transaction") && seen->third.kind == STRING)
+        return 0;
     if (is(first, "do") || is(first, "call")) return LOOK_SUSPECT | LOOK_OPAQUE;
     if (is(first, "prepare") || is(first, "deallocate")) return LOOK_SUSPECT | LOOK_STATEMENTS;
     if (is(first, "reset"))
@@ -327,6 +329,11 @@ static int look_at_word(const struct statement_look *seen, const struct token *t
     if (is(token, "temp") || is(token, "temporary") || strcmp(token->word, "pg_temp") == 0)
         return LOOK_SUSPECT;
     if (is(token, "hold") && is(&seen->first, "declare")) return LOOK_SUSPECT;
+    /* A table, which the search path may make a temporary one. INSERT and MERGE make none. */
+    if (is(token, "into") && seen->count != 1) return LOOK_SUSPECT;
+    if (is(token, "create") && is(&seen->first, "explain")) return LOOK_SUSPECT;
+    /* An UPDATE of it is a SET. */
+    if (strcmp(token->word, "pg_settings") == 0 && !is(&seen->first, "select")) return LOOK_SUSPECT;
     if (is(token, "default") && is(&seen->first, "set")) return LOOK_RESETS;
     return 0;
 }
@@ -358,7 +365,9 @@ static int close_parenthesis(struct statement_look *seen)
     int flags = 0;
     if (seen->set_configs > 0 && seen->set_config[seen->set_configs - 1] == seen->depth) {
         seen->set_configs--;
-        const bool local = is(&seen->last, "true") && (seen->prior == ',' || seen->prior == '>');
+        const bool local =
+            is(&seen->last, "true") &&
+            (seen->prior == ',' || (seen->prior == '>' && seen->before_prior == '='));
         if (!local) flags = LOOK_SUSPECT | LOOK_CUSTOM;
     }
     seen->depth--;
@@ -370,8 +379,9 @@ static int take(struct statement_look *seen, const struct token *token)
     int flags = 0;
     if (token->kind == MARK && token->mark == '(') flags = open_parenthesis(seen);
     if (token->kind == MARK && token->mark == ')') flags = close_parenthesis(seen);
+    /* SET a.b and SET SESSION a.b, also where a is "local", but not SET LOCAL a.b. */
     if (token->kind == MARK && token->mark == '.' && is(&seen->first, "set") &&
-        !is(&seen->second, "local") && seen->count <= 3)
+        (seen->count == 2 || (seen->count == 3 && !is(&seen->second, "local"))))
         flags = LOOK_SUSPECT | LOOK_CUSTOM;
     if (token->kind == WORD || token->kind == QUOTED) {
         flags = look_at_word(seen, token);
@@ -387,6 +397,7 @@ static int take(struct statement_look *seen, const struct token *token)
     if (seen->count == 1) seen->second = *token;
     if (seen->count == 2) seen->third = *token;
     seen->count++;
+    seen->before_prior = seen->prior;
     seen->prior = seen->last.mark;
     seen->last = *token;
     return flags;
