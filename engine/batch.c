@@ -268,6 +268,7 @@ static void search_some(void *arg)
         tk_error error = {""};
         tk_status status = tk_read_begin(index, &session, &error);
         if (status == TK_OK) {
+            tk_epoch_stay(&session->seat);
             if (!batch->search->within && tk_search_scans(index, batch->search))
                 status = scan_together(batch, session, begin, end);
             else

@@ -7,8 +7,10 @@
 #include <sched.h>
 #include <time.h>
 
-/* How often a writer pauses for readers at most: 20 milliseconds and the scheduler's part in it. */
-#define RELIEF_PAUSES 400
+/* How often a writer pauses for readers at most: half a second and the scheduler's part in it, or
+ * 20 milliseconds where somebody stays. */
+#define PAUSES 10000
+#define PAUSES_FOR_STAYING 400
 
 /* ThreadSanitizer does not model fences; a read-modify-write of one location that everybody uses
  * orders the same things. */
@@ -101,27 +103,33 @@ struct seat *tk_epoch_enter(struct epoch *epoch)
 {
     struct seat *seat = find_seat(epoch, &epoch->rows[own_row()]);
     if (!seat) return NULL;
+    atomic_store_explicit(&seat->stays, false, memory_order_relaxed);
     uint64_t now = atomic_load_explicit(&epoch->now, memory_order_acquire);
     atomic_store_explicit(&seat->epoch, now, memory_order_seq_cst);
     full_fence(epoch);
     return seat;
 }
 
-static bool everybody_is_in(struct epoch *epoch, uint64_t now)
+/* *stays: one of those who are not is at something long. */
+static bool everybody_is_in(struct epoch *epoch, uint64_t now, bool *stays)
 {
+    bool in = true;
+    *stays = false;
     for (size_t row = 0; row < EPOCH_ROWS; row++) {
         struct seat *seat = atomic_load_explicit(&epoch->rows[row], memory_order_acquire);
         for (; seat; seat = seat->next) {
             uint64_t shown = atomic_load_explicit(&seat->epoch, memory_order_seq_cst);
-            if (shown && shown != now) return false;
+            if (!shown || shown == now) continue;
+            in = false;
+            *stays = *stays || atomic_load_explicit(&seat->stays, memory_order_relaxed);
         }
     }
-    return true;
+    return in;
 }
 
 /* Puts what was retired into the present bin and moves the epoch on if it can; returns what became
  * free by that. */
-static struct garbage *turn(struct epoch *epoch, struct garbage *retired, bool *moved)
+static struct garbage *turn(struct epoch *epoch, struct garbage *retired, bool *moved, bool *stays)
 {
     struct garbage *free_now = NULL;
     size_t count = 0;
@@ -136,7 +144,7 @@ static struct garbage *turn(struct epoch *epoch, struct garbage *retired, bool *
         count++;
     }
     atomic_fetch_add_explicit(&epoch->waiting, count, memory_order_relaxed);
-    *moved = everybody_is_in(epoch, now);
+    *moved = everybody_is_in(epoch, now, stays);
     if (*moved) {
         free_now = epoch->bins[(now + 1) % 3];
         epoch->bins[(now + 1) % 3] = NULL;
@@ -153,27 +161,27 @@ void tk_epoch_leave(struct epoch *epoch, struct seat *seat)
     atomic_store_explicit(&seat->epoch, 0, memory_order_release);
     atomic_store_explicit(&seat->taken, false, memory_order_release);
     if (retired) {
-        bool moved;
-        release_all(epoch, turn(epoch, retired, &moved));
+        bool moved, stays;
+        release_all(epoch, turn(epoch, retired, &moved, &stays));
     }
 }
 
 void tk_epoch_relieve(struct epoch *epoch, size_t most)
 {
     static const struct timespec pause = {.tv_nsec = 50000};
-    for (int pauses = 0; pauses < RELIEF_PAUSES; pauses++) {
+    bool moved, stays = false;
+    for (int pauses = 0; pauses < (stays ? PAUSES_FOR_STAYING : PAUSES); pauses++) {
         if (atomic_load_explicit(&epoch->waiting, memory_order_relaxed) <= most) return;
-        bool moved;
-        release_all(epoch, turn(epoch, NULL, &moved));
+        release_all(epoch, turn(epoch, NULL, &moved, &stays));
         if (!moved) nanosleep(&pause, NULL);
     }
 }
 
 void tk_epoch_quiesce(struct epoch *epoch)
 {
+    bool moved, stays;
     for (int turns = 0; turns < 3;) {
-        bool moved;
-        release_all(epoch, turn(epoch, NULL, &moved));
+        release_all(epoch, turn(epoch, NULL, &moved, &stays));
         if (moved)
             turns++;
         else

@@ -37,6 +37,7 @@ struct garbage {
 struct seat {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: nobody sits here */
     _Atomic bool taken;
+    _Atomic bool stays;      /* the owner is at something long */
     struct seat *next;       /* in its row; fixed once the seat is in it */
     struct garbage *retired; /* by the present owner */
 };
@@ -73,9 +74,16 @@ static inline void tk_epoch_retire(struct seat *seat, struct garbage *garbage)
     seat->retired = garbage;
 }
 
+/* The owner of the seat is at something that takes longer than a walk does. */
+static inline void tk_epoch_stay(struct seat *seat)
+{
+    atomic_store_explicit(&seat->stays, true, memory_order_relaxed);
+}
+
 /* Waits for readers to leave while more than `most` blocks are retired and not released, so that a
- * writer who is faster than the epoch cannot fill the memory; not for long, since a reader may be
- * at something long. The caller must not be seated. */
+ * writer who is faster than the epoch cannot fill the memory. Whoever is at nothing long has been
+ * put aside by the scheduler, and is waited for up to half a second; not for long where somebody
+ * stays. The caller must not be seated. */
 void tk_epoch_relieve(struct epoch *epoch, size_t most);
 
 /* Waits until everybody who is seated now has left, and releases what that makes free. The caller

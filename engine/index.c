@@ -423,6 +423,7 @@ static double mean_neighbours(const tk_index *index)
     struct session *session;
     uint64_t nodes = 0, links = 0;
     if (tk_read_begin(index, &session, NULL) != TK_OK) return 0;
+    tk_epoch_stay(&session->seat);
     uint32_t used = atomic_load_explicit(&index->store.used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
         if (!tk_store_is_live(&index->store, slot)) continue;

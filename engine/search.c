@@ -93,6 +93,7 @@ static tk_status compare_all(const struct tk_index *index, struct session *sessi
                              const struct filter *filter, struct ranking *ranking)
 {
     ranking->count = ranking->moved = 0;
+    tk_epoch_stay(&session->seat);
     if (filter->within && tk_idset_count(filter->within) < tk_index_count(index))
         return tk_exact_set(index, session, filter, ranking);
     return tk_exact_scan(index, session, filter, ranking);
@@ -207,6 +208,7 @@ tk_status tk_search_one(const struct tk_index *index, struct session *session,
     struct filter filter = filter_of(search);
     struct ranking ranking = ranking_in(session, tk_ranking_limit(search->k));
     tk_status status = TK_EFULL;
+    if (search->predicate) tk_epoch_stay(&session->seat); /* it may take its time */
     if (!set_is_narrow(index, search) && !tk_search_scans(index, search) &&
         !asking_is_cheap(index, search)) {
         status = walk(index, session, &filter, effort(index, search), search->k, &ranking);
@@ -284,6 +286,7 @@ static tk_status find_range(const tk_index *index, struct session *session, cons
     tk_status status = TK_EFULL;
     ranking->threshold = search->threshold;
     effort_now.k = search->ef ? search->ef : index->options.ef_search;
+    tk_epoch_stay(&session->seat);
     for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now) &&
            !asking_is_cheap(index, &effort_now);
          effort_now.k *= 4) {

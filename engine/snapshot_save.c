@@ -347,6 +347,7 @@ static tk_status save(struct output *output, const void *note, size_t note_size)
     status = tk_settle(output->index, output->error);
     if (status == TK_OK) status = tk_read_begin(output->index, &session, output->error);
     if (status == TK_OK) {
+        tk_epoch_stay(&session->seat);
         /* The table of entry points is not saved: loading draws it as it is drawn here, so that a
          * loaded index answers just as this one does from now on. */
         if (atomic_load(&output->index->graph.nodes) > 0)

@@ -370,3 +370,43 @@ Test(index_concurrent, a_search_finds_what_was_added_before_it)
     tk_index_free(growth.index);
     free(vectors);
 }
+
+/* ---- Memory that waits for readers ----------------------------------------------------------- */
+
+static atomic_bool seated;
+
+/* Somebody who is put aside by the scheduler in the middle of a search. */
+static void *sit(void *arg)
+{
+    struct epoch *epoch = &((tk_index *)arg)->epoch;
+    struct seat *seat = tk_epoch_enter(epoch);
+    atomic_store(&seated, true);
+    usleep(300000);
+    atomic_store(&seated, false);
+    tk_epoch_leave(epoch, seat);
+    return NULL;
+}
+
+/* Each write leaves some dozen lists behind. What they take while nobody can release them the index
+ * has for good. */
+Test(index_concurrent, writers_wait_for_a_reader_rather_than_take_more_memory)
+{
+    enum { COUNT = 1000, MOST_WAITING = 128 };
+    float *vectors = data_random_vectors(2 * COUNT, DIM, 12);
+    tk_index *index = data_index(DIM);
+    pthread_t reader;
+    size_t writes = 0;
+    data_add(index, COUNT, DIM, vectors, 0);
+    cr_assert_eq(pthread_create(&reader, NULL, sit, index), 0);
+    while (!atomic_load(&seated)) usleep(100);
+    while (atomic_load(&seated)) {
+        const size_t i = writes++ % COUNT;
+        cr_assert_eq(tk_index_replace(index, i, vectors + (COUNT + i) * DIM, NULL), TK_OK);
+        const size_t waiting = atomic_load(&index->epoch.waiting);
+        if (atomic_load(&seated)) cr_assert_leq(waiting, MOST_WAITING, "after %zu writes", writes);
+    }
+    pthread_join(reader, NULL);
+    cr_expect_gt(writes, 0);
+    free(vectors);
+    tk_index_free(index);
+}
