@@ -56,6 +56,17 @@ expect 0 "is not running" "$source/tools/run" --stop
 kill -0 "$sleeper" || fail "a process that is no tekupd was stopped"
 kill "$sleeper"
 
+# Nor is one waited for that has ended and that nobody collects, as in a container without an init.
+cp "$(command -v sleep)" "$place/tekupd"
+bash -c '"$0/tekupd" 0 & echo $! >"$1/tekupd.lock"; exec sleep 60' "$place" "$TEKUP_DATA" &
+parent=$!
+for ((i = 0; i < 100; i++)); do
+    ! grep -qs '^State:.Z' "/proc/$(cat "$TEKUP_DATA/tekupd.lock")/status" || break
+    sleep 0.1
+done
+expect 0 "is not running" "$source/tools/run" --stop
+kill "$parent"
+
 # The count of tests is honest about what did not end well.
 cat >"$place/junit.xml" <<'XML'
 <testsuite>
