@@ -17,10 +17,9 @@
  * by memory, an expansion reads five times as much and does more with it. */
 #define WALK_PER_EXPANSION 8
 #define WALK_FIXED 60
-/* Ids that a predicate is asked about in the time of one comparison, and of one expansion, when all
- * are and it answers at once. */
+/* Ids that a predicate is asked about in the time of one comparison, when all are and it answers at
+ * once. */
 #define ASKED_PER_ROW 60
-#define ASKED_PER_EXPANSION 220
 /* A walk that takes this much longer than was expected gives way to a scan. */
 #define PATIENCE 2
 /* Candidates that are kept beyond those that are expanded. */
@@ -78,14 +77,30 @@ static bool set_is_narrow(const struct tk_index *index, const tk_search *search)
     return search->exact || size <= walk_cost(effort(index, search), count / fmax(size, 1));
 }
 
-/* Whether asking a predicate about every id and comparing with those it accepts is the cheapest
- * way. */
-static bool asking_is_cheap(const struct tk_index *index, const tk_search *search)
+/* What a walk is to find. */
+struct plan {
+    struct filter filter;
+    size_t ef, wanted;
+    double rarity; /* one in so many nodes is accepted, as a sample says; 1 without a predicate */
+};
+
+static struct plan plan_of(const struct tk_index *index, const tk_search *search, size_t wanted)
 {
-    if (!search->predicate) return false;
-    const struct filter filter = filter_of(search);
-    const double count = (double)tk_index_count(index), rarity = tk_exact_rarity(index, &filter);
-    return count / ASKED_PER_ROW + count / rarity <= walk_cost(effort(index, search), rarity);
+    struct plan plan = {filter_of(search), effort(index, search), wanted, 1};
+    if (search->predicate) plan.rarity = tk_exact_rarity(index, &plan.filter);
+    return plan;
+}
+
+/* Asking a predicate about every id and comparing with those it accepts, in comparisons. */
+static double asking_cost(const struct tk_index *index, const struct plan *plan)
+{
+    const double count = (double)tk_index_count(index);
+    return count / ASKED_PER_ROW + count / plan->rarity;
+}
+
+static bool asking_is_cheap(const struct tk_index *index, const struct plan *plan)
+{
+    return plan->filter.predicate && asking_cost(index, plan) <= walk_cost(plan->ef, plan->rarity);
 }
 
 /* The exact answer, to everything in the filter. */
@@ -155,32 +170,31 @@ static bool rank_walk(const struct tk_index *index, struct session *session,
 }
 
 /* After how many expansions looking at everything that the filter accepts is the better way. */
-static size_t expansions_max(const struct tk_index *index, const struct filter *filter, size_t ef)
+static size_t expansions_max(const struct tk_index *index, const struct plan *plan)
 {
-    const size_t count = tk_index_count(index);
-    if (tk_filter_is_open(filter)) return SIZE_MAX;
-    if (!filter->within || tk_idset_count(filter->within) >= count)
-        return count / ASKED_PER_EXPANSION + ef;
-    return PATIENCE * tk_idset_count(filter->within) / WALK_PER_EXPANSION + ef;
+    const tk_idset *within = plan->filter.within;
+    if (tk_filter_is_open(&plan->filter)) return SIZE_MAX;
+    if (!within || tk_idset_count(within) >= tk_index_count(index))
+        return (size_t)(asking_cost(index, plan) / WALK_PER_EXPANSION) + plan->ef;
+    return PATIENCE * tk_idset_count(within) / WALK_PER_EXPANSION + plan->ef;
 }
 
 /* Walks the graph. TK_EFULL when the filter let so little through that comparing with everything is
  * the better way. */
 static tk_status walk(const struct tk_index *index, struct session *session,
-                      const struct filter *filter, size_t ef, size_t wanted,
-                      struct ranking *ranking)
+                      const struct plan *plan, struct ranking *ranking)
 {
-    const bool open = tk_filter_is_open(filter);
+    const bool open = tk_filter_is_open(&plan->filter);
     const struct walk walk = {.query = &session->query,
-                              .width = ef,
-                              .keep = (open ? ef : 2 * ef) + KEEP_MORE,
-                              .filter = open ? NULL : filter,
-                              .expansions_max = expansions_max(index, filter, ef)};
+                              .width = plan->ef,
+                              .keep = (open ? plan->ef : 2 * plan->ef) + KEEP_MORE,
+                              .filter = open ? NULL : &plan->filter,
+                              .expansions_max = expansions_max(index, plan)};
     ranking->count = ranking->moved = 0;
     tk_status status = tk_graph_walk(&index->graph, session, &walk);
     if (status != TK_OK) return status;
     tk_graph_know_all(&index->graph, session);
-    return rank_walk(index, session, filter, wanted, ranking) ? TK_OK : TK_ENOMEM;
+    return rank_walk(index, session, &plan->filter, plan->wanted, ranking) ? TK_OK : TK_ENOMEM;
 }
 
 /* Whether a walk may have missed hits that exist. */
@@ -205,13 +219,13 @@ static struct ranking ranking_in(struct session *session, size_t limit)
 tk_status tk_search_one(const struct tk_index *index, struct session *session,
                         const tk_search *search, tk_hit *hits, size_t *found)
 {
-    struct filter filter = filter_of(search);
+    const struct filter filter = filter_of(search);
     struct ranking ranking = ranking_in(session, tk_ranking_limit(search->k));
     tk_status status = TK_EFULL;
     if (search->predicate) tk_epoch_stay(&session->seat); /* it may take its time */
-    if (!set_is_narrow(index, search) && !tk_search_scans(index, search) &&
-        !asking_is_cheap(index, search)) {
-        status = walk(index, session, &filter, effort(index, search), search->k, &ranking);
+    if (!set_is_narrow(index, search) && !tk_search_scans(index, search)) {
+        const struct plan plan = plan_of(index, search, search->k);
+        if (!asking_is_cheap(index, &plan)) status = walk(index, session, &plan, &ranking);
         if (status == TK_OK) {
             tk_ranking_finish(&ranking, search->k);
             if (came_up_short(index, search, ranking.count)) status = TK_EFULL;
@@ -281,16 +295,17 @@ tk_status tk_index_search(const tk_index *index, const float *query, const tk_se
 static tk_status find_range(const tk_index *index, struct session *session, const tk_search *search,
                             struct ranking *ranking)
 {
-    struct filter filter = filter_of(search);
+    const struct filter filter = filter_of(search);
     tk_search effort_now = *search;
     tk_status status = TK_EFULL;
     ranking->threshold = search->threshold;
     effort_now.k = search->ef ? search->ef : index->options.ef_search;
     tk_epoch_stay(&session->seat);
-    for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now) &&
-           !asking_is_cheap(index, &effort_now);
+    for (; !set_is_narrow(index, &effort_now) && !tk_search_scans(index, &effort_now);
          effort_now.k *= 4) {
-        status = walk(index, session, &filter, effort_now.k, SEARCH_MAX, ranking);
+        const struct plan plan = plan_of(index, &effort_now, SEARCH_MAX);
+        if (asking_is_cheap(index, &plan)) break;
+        status = walk(index, session, &plan, ranking);
         if (status != TK_OK || ranking->count <= effort_now.k / 2) break;
         status = TK_EFULL;
         if (effort_now.k > SEARCH_MAX / 4) break;
