@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 
+import psycopg2
 import pytest
 
 from client import UnixConnection
@@ -380,7 +381,18 @@ def test_one_session_of_the_private_server_crashes(private):
     """PostgreSQL then ends all sessions, recovers and goes on."""
     pid = private.sql("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
                       " AND datname = current_database() AND backend_type = 'client backend' LIMIT 1")[0][0]
+    own = private.connect()
     os.kill(pid, signal.SIGKILL)
+
+    def has_ended():
+        """Until then the server may not have noticed."""
+        try:
+            own.cursor().execute("SELECT")
+            return False
+        except psycopg2.Error:
+            return True
+
+    wait_for(has_ended, "PostgreSQL to end all sessions")
     private.wait_works()
 
     def works():
