@@ -300,3 +300,45 @@ Test(index_search, a_vector_that_is_put_again_costs_searches_nothing)
     free(vectors);
     tk_index_free(index);
 }
+
+struct asked {
+    size_t ids;
+    tk_id each;
+};
+
+static uint64_t count_and_divide(const tk_id *ids, size_t count, void *arg)
+{
+    struct asked *asked = arg;
+    uint64_t accepted = 0;
+    asked->ids += count;
+    for (size_t i = 0; i < count; i++) accepted |= (uint64_t)(ids[i] % asked->each == 0) << i;
+    return accepted;
+}
+
+/* Giving up is for nothing where the walk is nearly over, and looking at everything takes longer.
+ */
+Test(index_search, a_walk_under_a_predicate_is_not_given_up_early)
+{
+    enum { COUNT = SANITIZED ? 6000 : 20000, DIMENSIONS = 32, QUERIES = 100 };
+    tk_index *index = data_index(DIMENSIONS);
+    float *vectors = data_random_vectors(COUNT + QUERIES, DIMENSIONS, 78);
+    size_t given_up = 0, found;
+    tk_hit hits[10];
+    data_add(index, COUNT, DIMENSIONS, vectors, 0);
+    for (size_t q = 0; q < QUERIES; q++) {
+        struct asked asked = {0, SANITIZED ? 4 : 10};
+        tk_search search;
+        tk_search_init(&search);
+        search.ef = 10;
+        search.predicate = count_and_divide;
+        search.predicate_arg = &asked;
+        cr_assert_eq(
+            tk_index_search(index, vectors + (COUNT + q) * DIMENSIONS, &search, hits, &found, NULL),
+            TK_OK);
+        cr_expect_eq(found, 10);
+        given_up += asked.ids >= COUNT;
+    }
+    cr_expect_leq(given_up, QUERIES / 10, "%zu of %d gave up", given_up, QUERIES);
+    free(vectors);
+    tk_index_free(index);
+}
