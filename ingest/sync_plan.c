@@ -1,6 +1,8 @@
 /* sync_plan.c: collects two lists and joins them by path. */
 #include "ingest/sync_plan.h"
 
+#include "storage/base/fnv.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,12 +23,11 @@ static char *copy(const char *text, bool *failed)
     return made;
 }
 
-/* FNV-1a; 0 stands for none. */
+/* 0 stands for none. */
 static uint64_t hash_of(const char *text)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     if (text == NULL) return 0;
-    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    const uint64_t hash = fnv_add(FNV_BASIS, text, strlen(text));
     return hash != 0 ? hash : 1;
 }
 

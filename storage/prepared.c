@@ -1,5 +1,6 @@
 #include "storage/prepared.h"
 
+#include "storage/base/fnv.h"
 #include "storage/pool.h"
 
 #include <inttypes.h>
@@ -69,10 +70,8 @@ static time_t now(void)
 /* The same name is always the same statement, whoever has prepared it. */
 static void name_statement(const char *statement, char name[NAME_SIZE])
 {
-    uint64_t hash = 0xcbf29ce484222325U;
-    for (; *statement != '\0'; statement++)
-        hash = (hash ^ (unsigned char)*statement) * 0x100000001b3U;
-    snprintf(name, NAME_SIZE, "tekupd_%016" PRIx64, hash);
+    snprintf(name, NAME_SIZE, "tekupd_%016" PRIx64,
+             fnv_add(FNV_BASIS, statement, strlen(statement)));
 }
 
 static void deallocate(PGconn *conn, const char *name)

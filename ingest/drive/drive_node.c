@@ -2,6 +2,7 @@
 #include "ingest/drive/drive_node.h"
 
 #include "storage/base/digest.h"
+#include "storage/base/fnv.h"
 
 #include <ctype.h>
 #include <stdint.h>
@@ -150,8 +151,7 @@ struct drive_node *drive_node_read(const json_t *file)
 
 static size_t hash_id(const char *id)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (; *id != '\0'; id++) hash = (hash ^ (unsigned char)*id) * 1099511628211u;
+    const uint64_t hash = fnv_add(FNV_BASIS, id, strlen(id));
     return (size_t)(hash ^ (hash >> 32));
 }
 

@@ -18,6 +18,7 @@
 #include "ingest/embedding/embed_provider.h"
 
 #include "ingest/embedding/words.h"
+#include "storage/base/fnv.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -76,12 +77,10 @@ static uint64_t mix(uint64_t hash)
     return hash ^ hash >> 31;
 }
 
-/* FNV-1a, with its bits mixed at the end (as in SplitMix64). Never 0. */
+/* Its bits are mixed at the end (as in SplitMix64). Never 0. */
 static uint64_t hash_bytes(const char *bytes, size_t length, uint64_t seed)
 {
-    uint64_t hash = 0xcbf29ce484222325U ^ seed;
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3U;
-    hash = mix(hash);
+    const uint64_t hash = mix(fnv_add(FNV_BASIS ^ seed, bytes, length));
     return hash != 0 ? hash : 1;
 }
 

@@ -2,6 +2,7 @@
 #include "ingest/github/github_heads.h"
 
 #include "storage/base/buffer.h"
+#include "storage/base/fnv.h"
 #include "storage/base/log.h"
 
 #include <inttypes.h>
@@ -165,19 +166,17 @@ static int compare_numbers(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* FNV-1a, which goes on from an earlier hash. The '\0' at the end counts. */
+/* With the '\0' at its end. */
 static uint64_t add_to_hash(uint64_t hash, const char *text)
 {
-    do hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    while (*text++ != '\0');
-    return hash;
+    return fnv_add(hash, text, strlen(text) + 1);
 }
 
 /* Its branch and the repository's name count: they are in what is said of where it is. */
 static uint64_t hash_of(const struct github_heads *heads, const char *repository,
                         const struct github_file *file)
 {
-    uint64_t hash = add_to_hash(UINT64_C(0xcbf29ce484222325), repository);
+    uint64_t hash = add_to_hash(FNV_BASIS, repository);
     hash = add_to_hash(hash, heads->list[file->branch].branch);
     return add_to_hash(add_to_hash(hash, file->path), file->sha);
 }

@@ -1,21 +1,13 @@
 #include "storage/passthrough/prepared.h"
 
+#include "storage/base/fnv.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PREPARED_BUCKETS = 256 };
-
-/* FNV-1a. */
-static uint64_t hash_of(uint64_t hash, const char *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        hash ^= (unsigned char)bytes[i];
-        hash *= 0x100000001b3u;
-    }
-    return hash;
-}
 
 /* ---- Statements ---- */
 
@@ -42,7 +34,7 @@ static bool grow_statements(struct statements *statements)
 static uint64_t statement_hash(const struct role *role, uint64_t profile, const char *text,
                                size_t length)
 {
-    return hash_of(0xcbf29ce484222325u ^ (uintptr_t)role ^ profile, text, length);
+    return fnv_add(FNV_BASIS ^ (uintptr_t)role ^ profile, text, length);
 }
 
 struct statement *statement_find(const struct statements *statements, const struct role *role,
@@ -126,7 +118,7 @@ static size_t compared(size_t length)
 
 static struct name **bucket_of(const struct names *names, const char *text, size_t length)
 {
-    return &names->buckets[hash_of(0xcbf29ce484222325u, text, length) % names->room];
+    return &names->buckets[fnv_add(FNV_BASIS, text, length) % names->room];
 }
 
 struct name *names_get(const struct names *names, const char *text, size_t length)

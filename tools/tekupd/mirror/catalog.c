@@ -1,6 +1,8 @@
 /* catalog.c: adding, moving and removing documents and embeddings. */
 #include "tools/tekupd/mirror/catalog_internal.h"
 
+#include "storage/base/fnv.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +10,7 @@
 
 static uint64_t hash_text(const char *text, uint64_t hash)
 {
-    for (; *text != '\0'; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    hash = fnv_add(hash, text, strlen(text));
     return hash ^ hash >> 29;
 }
 
@@ -18,7 +20,7 @@ static uint64_t hash_text(const char *text, uint64_t hash)
 struct repository *catalog_find_repository(const struct catalog *catalog, const char *source,
                                            const char *name)
 {
-    const uint64_t hash = hash_text(name, hash_text(source, 0xcbf29ce484222325u));
+    const uint64_t hash = hash_text(name, hash_text(source, FNV_BASIS));
     struct repository *repository = catalog->repositories[hash % REPOSITORY_BUCKETS];
     while (repository != NULL &&
            (strcmp(repository->name, name) != 0 || strcmp(repository->source, source) != 0))
@@ -48,7 +50,7 @@ static struct repository *make_repository(struct catalog *catalog, const char *s
         free_repository(repository);
         return NULL;
     }
-    const uint64_t hash = hash_text(name, hash_text(source, 0xcbf29ce484222325u));
+    const uint64_t hash = hash_text(name, hash_text(source, FNV_BASIS));
     struct repository **bucket = &catalog->repositories[hash % REPOSITORY_BUCKETS];
     repository->next = *bucket;
     *bucket = repository;
@@ -78,7 +80,7 @@ static void take_ids(struct repository *repository, const struct held *held, siz
 
 static struct entry **bucket_of(const struct catalog *catalog, const char *id)
 {
-    return &catalog->buckets[hash_text(id, 0xcbf29ce484222325u) & (catalog->bucket_count - 1)];
+    return &catalog->buckets[hash_text(id, FNV_BASIS) & (catalog->bucket_count - 1)];
 }
 
 struct entry *catalog_find(const struct catalog *catalog, const char *id)
