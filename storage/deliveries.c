@@ -10,9 +10,8 @@ void delivery_name_body(struct delivery_names *names, const void *body, size_t l
 {
     uint8_t hash[SHA256_SIZE];
     digest_sha256(body, length, hash);
-    int at = snprintf(names->body, sizeof(names->body), "sha256:");
-    for (size_t i = 0; i < sizeof(hash); i++)
-        at += snprintf(names->body + at, sizeof(names->body) - (size_t)at, "%02x", hash[i]);
+    const int at = snprintf(names->body, sizeof(names->body), "sha256:");
+    digest_hex(hash, sizeof(hash), names->body + at);
 }
 
 int delivery_is_known(struct pool *pool, const char *service, const struct delivery_names *names,

@@ -1,5 +1,6 @@
 #include "storage/door.h"
 
+#include "storage/base/digest.h"
 #include "storage/base/log.h"
 #include "storage/sql.h"
 
@@ -124,10 +125,10 @@ int door_prepare(PGconn *conn, bool *dblink, struct error *err)
 
 int door_make_secret(char secret[DOOR_SECRET_SIZE], struct error *err)
 {
-    unsigned char bytes[(DOOR_SECRET_SIZE - 1) / 2];
+    uint8_t bytes[(DOOR_SECRET_SIZE - 1) / 2];
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return error_set(err, ERR_IO, NULL, "no random numbers: %s", strerror(errno));
-    for (size_t i = 0; i < sizeof(bytes); i++) snprintf(secret + 2 * i, 3, "%02x", bytes[i]);
+    digest_hex(bytes, sizeof(bytes), secret);
     return 0;
 }
 

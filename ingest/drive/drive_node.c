@@ -36,7 +36,7 @@ void drive_node_sha(const struct drive_node *node, char out[65])
     const int length =
         snprintf(text, sizeof(text), "%s %s %s", node->id, node->modified, node->mime);
     digest_sha256(text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1, hash);
-    for (size_t i = 0; i < sizeof(hash); i++) snprintf(out + 2 * i, 3, "%02x", hash[i]);
+    digest_hex(hash, sizeof(hash), out);
 }
 
 void drive_node_free(struct drive_node *node)

@@ -56,7 +56,7 @@ static char *marked_name(const char *name, const struct drive_node *node, int di
     char hex[HASH_DIGITS + 1];
     struct buffer made = {0};
     digest_sha256(node->id, strlen(node->id), hash);
-    for (size_t i = 0; i < sizeof(hash); i++) snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    digest_hex(hash, sizeof(hash), hex);
     const char *dot = drive_node_is_folder(node) ? NULL : strrchr(name, '.');
     /* An ending is short and has no space: the rest of "Minutes 3. May" is none. */
     if (dot == name || (dot != NULL && (strlen(dot) > 8 || strchr(dot, ' ') != NULL))) dot = NULL;

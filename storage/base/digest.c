@@ -32,6 +32,11 @@ bool digest_equal(const void *one, const void *other, size_t length)
     return CRYPTO_memcmp(one, other, length) == 0;
 }
 
+void digest_hex(const uint8_t *bytes, size_t count, char *out)
+{
+    for (size_t i = 0; i < count; i++) snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
 void digest_git_blob(const void *bytes, size_t length, char out[GIT_SHA_HEX])
 {
     uint8_t digest[20];
@@ -44,5 +49,5 @@ void digest_git_blob(const void *bytes, size_t length, char out[GIT_SHA_HEX])
     require(EVP_DigestUpdate(context, bytes, length));
     require(EVP_DigestFinal_ex(context, digest, NULL));
     EVP_MD_CTX_free(context);
-    for (int i = 0; i < 20; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    digest_hex(digest, sizeof(digest), out);
 }

@@ -15,6 +15,9 @@ void digest_sha256(const void *bytes, size_t length, uint8_t out[SHA256_SIZE]);
 void digest_hmac_sha256(const char *key, const void *bytes, size_t length,
                         uint8_t out[SHA256_SIZE]);
 
+/* Bytes as two hexadecimal digits each, in lower case, and a '\0' behind them. */
+void digest_hex(const uint8_t *bytes, size_t count, char *out);
+
 /* Whether two runs of bytes are the same, in a time that does not tell where they differ. */
 bool digest_equal(const void *one, const void *other, size_t length);
 

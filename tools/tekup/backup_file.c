@@ -19,9 +19,10 @@ enum { PRIVATE = 0600, READ_BLOCK = 128 * 1024 };
 static void put_sum(struct buffer *sums, const char *name, const void *bytes, size_t length)
 {
     uint8_t digest[SHA256_SIZE];
+    char hex[2 * SHA256_SIZE + 1];
     digest_sha256(bytes, length, digest);
-    for (size_t i = 0; i < sizeof(digest); i++) buffer_format(sums, "%02x", digest[i]);
-    buffer_format(sums, "  %s\n", name);
+    digest_hex(digest, sizeof(digest), hex);
+    buffer_format(sums, "%s  %s\n", hex, name);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

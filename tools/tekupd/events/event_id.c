@@ -20,8 +20,7 @@ void event_feed(const char *identity, char feed[EVENT_FEED_SIZE])
 {
     uint8_t digest[SHA256_SIZE];
     digest_sha256(identity, strlen(identity), digest);
-    for (int i = 0; i < (EVENT_FEED_SIZE - 1) / 2; i++)
-        snprintf(feed + (size_t)(2 * i), 3, "%02x", digest[i]);
+    digest_hex(digest, (EVENT_FEED_SIZE - 1) / 2, feed);
 }
 
 void event_id_put(struct buffer *out, const char *feed, const struct event_place *place)

@@ -128,10 +128,10 @@ bool guard_asks(const struct guard *guard)
 
 static int make_key(char key[GUARD_KEY_SIZE], struct error *err)
 {
-    unsigned char bytes[(GUARD_KEY_SIZE - 1) / 2];
+    uint8_t bytes[(GUARD_KEY_SIZE - 1) / 2];
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return error_set(err, ERR_INTERNAL, NULL, "getrandom: %s", strerror(errno));
-    for (size_t i = 0; i < sizeof(bytes); i++) snprintf(key + 2 * i, 3, "%02x", bytes[i]);
+    digest_hex(bytes, sizeof(bytes), key);
     return 0;
 }
 
