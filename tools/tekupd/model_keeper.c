@@ -11,6 +11,7 @@
  */
 #include "tools/tekupd/model_keeper.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
 #include "storage/model_change.h"
 #include "tools/tekupd/daemon.h"
@@ -53,13 +54,6 @@ struct change {
     struct embedder *embedder; /* of the model that is wanted */
     const char *from, *to;
 };
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* Returns whether to go on. */
 static bool pause_for(struct model_keeper *keeper, int ms)
@@ -105,7 +99,7 @@ void model_keeper_get(struct model_keeper *keeper, struct model_state *state)
 /* Whether so many seconds have passed since *last, which becomes now then. */
 static bool is_due(struct model_keeper *keeper, double *last, double seconds)
 {
-    const double now = now_s();
+    const double now = clock_now();
     pthread_mutex_lock(&keeper->lock);
     const bool due = now - *last >= seconds;
     if (due) *last = now;
@@ -350,12 +344,12 @@ static int try_to_switch(struct change *change, bool *switched, struct error *er
 {
     const struct model_switch wanted = {
         .from = change->from, .to = change->to, .few = FEW, .rest = stage_rest, .arg = change};
-    const double began = now_s();
+    const double began = clock_now();
     atomic_store(&change->keeper->hurried, atomic_load(&change->keeper->stop));
     if (model_change_switch(change->keeper->daemon->pool, &wanted, switched, err) != 0) return -1;
     if (*switched)
         log_info("model.switched", "from=%s to=%s seconds=%.2f", log_quote(change->from),
-                 log_quote(change->to), now_s() - began);
+                 log_quote(change->to), clock_now() - began);
     return 0;
 }
 

@@ -1,20 +1,13 @@
 #include "tools/tekupd/events/event_client.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
 #include "tools/tekupd/http/json_write.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ALIVE_S = 15, STALLED_S = 20 };
-
-double event_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 void event_client_free(struct event_client *client)
 {
@@ -33,7 +26,7 @@ struct event_client *event_client_create(const char *source, const char *reposit
     client->source = source != NULL ? strdup(source) : NULL;
     client->repository = repository != NULL ? strdup(repository) : NULL;
     client->last_id = last_id != NULL ? strdup(last_id) : NULL;
-    client->sent_s = client->taken_s = event_clock();
+    client->sent_s = client->taken_s = clock_now();
     if ((source == NULL || client->source != NULL) &&
         (repository == NULL || client->repository != NULL) &&
         (last_id == NULL || client->last_id != NULL))
@@ -47,7 +40,7 @@ static void send_text(struct event_client *client, const struct buffer *text)
     if (text->failed) client->failed = true;
     if (client->failed) return;
     http_stream_send(client->stream, text->data, text->length);
-    client->sent_s = event_clock();
+    client->sent_s = clock_now();
 }
 
 /* One that takes nothing for long of what there is for it is cut off. */
@@ -57,9 +50,9 @@ bool event_client_is_over(struct event_client *client)
     if (state.gone || client->failed) return true;
     if (state.taken != client->taken || state.backlog == 0) {
         client->taken = state.taken;
-        client->taken_s = event_clock();
+        client->taken_s = clock_now();
     }
-    if (event_clock() <= client->taken_s + STALLED_S) return false;
+    if (clock_now() <= client->taken_s + STALLED_S) return false;
     log_info("events.cut", "backlog=%zu", state.backlog);
     return true;
 }
@@ -140,7 +133,7 @@ void event_client_give(struct event_client *client, const char *feed,
 void event_client_keep_alive(struct event_client *client, const char *feed, size_t most)
 {
     struct buffer text = {0};
-    if (event_clock() < client->sent_s + ALIVE_S || !event_client_has_room(client, most)) return;
+    if (clock_now() < client->sent_s + ALIVE_S || !event_client_has_room(client, most)) return;
     buffer_text(&text, ": alive\n");
     if (client->placed && client->moved) put_id(client, feed, &text);
     buffer_text(&text, "\n");

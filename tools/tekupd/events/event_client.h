@@ -29,9 +29,6 @@ struct event_client {
     unsigned long long taken; /* by then */
 };
 
-/* The monotonic clock. */
-double event_clock(void);
-
 /* NULL when memory ran out. The stream is the caller's to set, and to end or cut. */
 struct event_client *event_client_create(const char *source, const char *repository,
                                          const char *last_id);

@@ -10,6 +10,7 @@
  */
 #include "tools/tekupd/events/events.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
 #include "storage/feed.h"
 #include "storage/sql.h"
@@ -308,7 +309,7 @@ static bool is_kept(const struct events *events, double time_s)
 static int keep_feed(struct events *events, const char *now, struct error *err)
 {
     int64_t removed;
-    const double time_s = event_clock();
+    const double time_s = clock_now();
     const double before_s = events->keep.told_s;
     if (event_keep_look(&events->keep, events->conn, time_s, err) != 0) return -1;
     if (events->clients != NULL) events->needed_s = time_s;

@@ -4,6 +4,7 @@
  */
 #include "tools/tekupd/mirror/follower_internal.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
 #include "storage/model.h"
 #include "tools/tekupd/mirror/follower_name.h"
@@ -57,12 +58,12 @@ static void wait_for(struct follower *follower, int feed, int ms)
 static void pause_after(struct follower *follower, int *pause_ms)
 {
     const int ms = *pause_ms / 2 + (int)(rand_r(&follower->seed) % (unsigned)(*pause_ms / 2 + 1));
-    const double until = follower_now() + ms / 1e3;
+    const double until = clock_now() + ms / 1e3;
     *pause_ms = *pause_ms * 2 < LONGEST_PAUSE_MS ? *pause_ms * 2 : LONGEST_PAUSE_MS;
     wait_for(follower, -1, ms);
     /* A ticket wakes it, which is no reason to try sooner than in a moment. */
-    while (!is_stopping(follower) && follower_now() < until && ms <= FIRST_PAUSE_MS)
-        wait_for(follower, -1, (int)((until - follower_now()) * 1e3) + 1);
+    while (!is_stopping(follower) && clock_now() < until && ms <= FIRST_PAUSE_MS)
+        wait_for(follower, -1, (int)((until - clock_now()) * 1e3) + 1);
     follower_give_up(follower, false);
 }
 
@@ -74,7 +75,7 @@ static int read_all(struct follower *follower, const char *reason, struct error 
     log_info("mirror.load", "reason=%s", log_quote(reason));
     set_state(follower, FOLLOWER_LOADING, "");
     follower_give_up(follower, true);
-    follower->loading_s = follower_now();
+    follower->loading_s = clock_now();
     follower->let_in = follower->from_snapshot = false;
     /* Searches go on in the one that they have, if they have one. */
     replica_release(follower->follow.replica);
@@ -110,7 +111,7 @@ static int put_name(struct follower *follower, PGconn *conn, struct error *err)
     if (reaches == 0)
         return error_set(err, ERR_UNAVAILABLE, NULL,
                          "the change feed was trimmed while the follower registered");
-    follower->heartbeat_s = follower_now();
+    follower->heartbeat_s = clock_now();
     return reaches < 0 ? -1 : 0;
 }
 
@@ -214,7 +215,7 @@ static void caught_up(struct follower *follower)
     pthread_mutex_lock(&follower->lock);
     free(follower->applied_position);
     follower->applied_position = applied;
-    if (first) follower->report.load_seconds = follower_now() - follower->loading_s;
+    if (first) follower->report.load_seconds = clock_now() - follower->loading_s;
     follower->report.answering = true;
     follower->report.changing = false;
     follower->report.from_snapshot = follower->from_snapshot;
@@ -239,7 +240,7 @@ static int trim(struct follower *follower, struct error *err)
     int64_t removed;
     if (feed_trim(follower->follow.feed, &removed, err) != 0) return -1;
     if (removed > 0) log_debug("feed.trimmed", "changes=%lld", (long long)removed);
-    follower->trimmed_s = follower_now();
+    follower->trimmed_s = clock_now();
     return 0;
 }
 
@@ -249,7 +250,7 @@ static double heartbeat_in(const struct follower *follower)
     const bool soon =
         follow_wants_fence(&follower->follow) || saver_waits_for_the_first(follower->saver);
     const double pause = soon ? FENCE_S : HEARTBEAT_S;
-    return follower->heartbeat_s + pause - follower_now();
+    return follower->heartbeat_s + pause - clock_now();
 }
 
 /* Snapshots are made of what is behind a fence. */
@@ -262,7 +263,7 @@ static int heartbeat(struct follower *follower, struct error *err)
     saver_move(follower->saver, follow->fenced, follow->fenced_touched);
     saver_offer(follower->saver, follow->replica, follow->followed, follow->fenced,
                 follow->fenced_touched);
-    return saved || follower_now() - follower->trimmed_s >= HEARTBEAT_S ? trim(follower, err) : 0;
+    return saved || clock_now() - follower->trimmed_s >= HEARTBEAT_S ? trim(follower, err) : 0;
 }
 
 static int read_feed(struct follower *follower, struct error *err)
@@ -410,7 +411,7 @@ static void open_snapshot(struct follower *follower)
     struct error err = {0};
     struct snapshot snapshot;
     const struct follower_options *options = &follower->options;
-    const double began = follower_now();
+    const double began = clock_now();
     const int found = snapshot_open(options->data, &options->index, &snapshot, &err);
     if (found < 0 && err.code == ERR_INVALID) {
         snapshot_set_aside(options->data, err.message);
@@ -419,7 +420,7 @@ static void open_snapshot(struct follower *follower)
     } else if (found > 0) {
         struct follow *follow = &follower->follow;
         log_info("snapshot.opened", "embeddings=%zu seconds=%.3f",
-                 tk_index_count(replica_index(snapshot.replica)), follower_now() - began);
+                 tk_index_count(replica_index(snapshot.replica)), clock_now() - began);
         follow->replica = snapshot.replica;
         follow->fenced = snapshot.position;
         follow->distrust = true;
@@ -444,7 +445,7 @@ static void *run(void *arg)
 {
     struct follower *follower = arg;
     int pause_ms = FIRST_PAUSE_MS;
-    follower->loading_s = follower_now();
+    follower->loading_s = clock_now();
     open_snapshot(follower);
     wait_to_begin(follower);
     while (!is_stopping(follower)) {

@@ -59,8 +59,6 @@ struct follower {
 
 /* ---- follower_tickets.c ---- */
 
-double follower_now(void); /* seconds */
-
 void ticket_queue_init(struct ticket_queue *queue);
 
 /* Moves everything to the end of the other. */

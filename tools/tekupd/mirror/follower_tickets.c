@@ -7,9 +7,10 @@
  */
 #include "tools/tekupd/mirror/follower_internal.h"
 
+#include "ingest/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PATIENCE_S = 5 }; /* while PostgreSQL is away */
@@ -21,13 +22,6 @@ struct ticket {
     double came_s;
     char document[DOCUMENT_ID_SIZE]; /* empty: everything */
 };
-
-double follower_now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 void ticket_queue_init(struct ticket_queue *queue)
 {
@@ -66,7 +60,7 @@ void follower_give_up(struct follower *follower, bool all)
 {
     struct ticket_queue old, kept;
     struct ticket_queue *const queues[] = {&follower->documents, &follower->everything};
-    const double time = follower_now();
+    const double time = clock_now();
     ticket_queue_init(&old);
     pthread_mutex_lock(&follower->lock);
     ticket_queue_move(&follower->reading, &follower->everything);
@@ -126,7 +120,7 @@ static struct ticket *make_ticket(const char *document, void (*done)(void *, boo
     if (ticket == NULL) return NULL;
     ticket->done = done;
     ticket->arg = arg;
-    ticket->came_s = follower_now();
+    ticket->came_s = clock_now();
     if (document != NULL) snprintf(ticket->document, sizeof(ticket->document), "%s", document);
     return ticket;
 }

@@ -1,6 +1,7 @@
 /* saver.c: `lock` protects everything but the files, which belong to whoever has set `saving`. */
 #include "tools/tekupd/mirror/saver.h"
 
+#include "ingest/clock.h"
 #include "storage/base/log.h"
 #include "tools/tekupd/mirror/snapshot.h"
 
@@ -39,13 +40,6 @@ struct saver {
     struct saver_report report;
 };
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 static double wall_clock(void)
 {
     struct timespec time;
@@ -69,7 +63,7 @@ static void keep(struct saver *saver, struct order *order, double took_s)
     saver->position = order->position;
     order->position = NULL;
     saver->touched = order->touched;
-    saver->clean_s = now();
+    saver->clean_s = clock_now();
     saver->failed_s = 0;
     saver->report.saved_at = wall_clock();
     saver->report.took_s = took_s;
@@ -80,9 +74,9 @@ static void keep(struct saver *saver, struct order *order, double took_s)
 static void miss(struct saver *saver, const struct error *err)
 {
     log_error("snapshot.failed", "error=%s again_in_s=%d", log_quote(err->message), RETRY_S);
-    saver->failed_s = now();
+    saver->failed_s = clock_now();
     snprintf(saver->report.error, sizeof(saver->report.error), "%s", err->message);
-    if (saver->position != NULL && now() - saver->clean_s > KEPT_S) {
+    if (saver->position != NULL && clock_now() - saver->clean_s > KEPT_S) {
         log_warn("snapshot.given_up", "reason=\"none could be written for a day\"");
         free(saver->position);
         saver->position = NULL;
@@ -92,10 +86,10 @@ static void miss(struct saver *saver, const struct error *err)
 static void write_one(struct saver *saver, struct order *order)
 {
     struct error err = {0};
-    const double began = now();
+    const double began = clock_now();
     const int rc =
         snapshot_save(saver->options.data, order->replica, order->identity, order->position, &err);
-    const double took = now() - began;
+    const double took = clock_now() - began;
     const size_t count = tk_index_count(replica_index(order->replica));
     pthread_mutex_lock(&saver->lock);
     if (rc == 0)
@@ -138,7 +132,7 @@ static void *run(void *arg)
 static bool is_due(const struct saver *saver, unsigned long long touched)
 {
     const struct saver_options *options = &saver->options;
-    const double time = now();
+    const double time = clock_now();
     if (saver->asked != NULL) return true;
     if (touched == saver->touched && saver->position != NULL) return false;
     if (saver->failed_s > 0 && time - saver->failed_s < RETRY_S) return false;
@@ -193,7 +187,7 @@ void saver_offer(struct saver *saver, struct replica *replica, const char *ident
                  const char *position, unsigned long long touched)
 {
     pthread_mutex_lock(&saver->lock);
-    if (touched == saver->touched && !saver->saving) saver->clean_s = now();
+    if (touched == saver->touched && !saver->saving) saver->clean_s = clock_now();
     saver->report.touched = touched - saver->touched;
     if (!saver->saving && !saver->stopping && is_due(saver, touched))
         give_order(saver, replica, identity, position, touched);
@@ -251,7 +245,7 @@ void saver_restart(struct saver *saver, const char *position)
     while (saver->saving) pthread_cond_wait(&saver->changed, &saver->lock);
     free(saver->position);
     saver->position = position != NULL ? strdup(position) : NULL;
-    saver->clean_s = now();
+    saver->clean_s = clock_now();
     pthread_mutex_unlock(&saver->lock);
 }
 
@@ -272,7 +266,7 @@ struct saver *saver_create(const struct saver_options *options, struct error *er
         return NULL;
     }
     saver->options = *options;
-    saver->clean_s = now();
+    saver->clean_s = clock_now();
     pthread_mutex_init(&saver->lock, NULL);
     pthread_cond_init(&saver->changed, NULL);
     if (pthread_create(&saver->thread, NULL, run, saver) == 0) {
