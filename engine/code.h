@@ -77,7 +77,9 @@ void tk_code_decode(const struct coder *coder, struct row row, float *rotated);
 /* Undoes the rotation in place; the first dim floats are the vector. */
 void tk_code_unrotate(const struct coder *coder, float *rotated);
 
-/* Whether two rows are of one vector, apart from what normalising it twice can change. */
+/* Whether two rows are of one vector, apart from what normalising it twice can change. Such rows
+ * are at least SAME_SIMILARITY similar, which is less to find out. */
+#define SAME_SIMILARITY 0.999f
 bool tk_code_same(const struct coder *coder, struct row a, struct row b);
 
 /* Bytes that a query's arrays need. */

@@ -12,7 +12,6 @@
 #define MEMBERS_MAX 512
 /* How many of the nearest nodes are asked whether they are of the same vector. */
 #define SAME_LOOKS 64
-#define SAME_SIMILARITY 0.999f
 /* An insert looks for neighbours again when all it found had been removed by the time it linked. */
 #define LINK_TRIES 64
 

@@ -11,8 +11,6 @@
 
 /* Replaced lists and the like that may wait to be freed before writers wait for readers. */
 #define GARBAGE_MOST 128
-/* Vectors that are the same have at least this similarity. */
-#define ALIKE 0.999f
 
 void tk_index_options_init(tk_index_options *options)
 {
@@ -296,7 +294,7 @@ static bool has_already(struct tk_index *index, const struct session *session, u
 {
     const struct coder *coder = &index->store.coder;
     const struct row row = tk_store_row(&index->store, slot);
-    if (tk_fine_similarity(coder, &session->query, row) < ALIKE) return false;
+    if (tk_fine_similarity(coder, &session->query, row) < SAME_SIMILARITY) return false;
     int8_t *codes = tk_memory_lines(&index->memory, index->store.row_size);
     if (!codes) return false;
     const struct row given = tk_code_encode(coder, session->query.rotated, codes);

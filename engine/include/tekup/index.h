@@ -118,7 +118,8 @@ TK_API tk_status tk_index_add_batch(tk_index *index, size_t n, const tk_id *ids,
                                     const float *vectors, unsigned threads, tk_error *error);
 
 /* Puts another vector in the place of the one under this id, which takes little time where it is
- * the same. A concurrent search finds the old one or the new one, never both. Errors: TK_ENOTFOUND and those of tk_index_add. */
+ * the same. A concurrent search finds the old one or the new one, never both. Errors: TK_ENOTFOUND
+ * and those of tk_index_add. */
 TK_API tk_status tk_index_replace(tk_index *index, tk_id id, const float *vector, tk_error *error);
 
 /* Takes a vector out. Its space is used again by a later add. Errors: TK_ENOTFOUND, TK_ENOMEM. */
