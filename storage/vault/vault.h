@@ -151,10 +151,10 @@ int vault_fetch_vectors(struct pool *pool, const int64_t *embedding_ids, size_t 
 /* ---- For a sync ---- */
 
 /* Calls `each` for every document of a repository with the sha it was written with, the `url` of
- * its metadata (NULL: none) and whether all of its chunks are embedded by `model` (those that say nothing of their model count as its own; a
- * document without any is not, unless the model takes none of it). The strings live for the call,
- * during which a connection is leased. Stops early, with -1 and ERR_CANCELLED, when each returns
- * nonzero. */
+ * its metadata (NULL: none) and whether all of its chunks are embedded by `model` (those that say
+ * nothing of their model count as its own; a document without any is not, unless the model takes
+ * none of it). The strings live for the call, during which a connection is leased. Stops early,
+ * with -1 and ERR_CANCELLED, when each returns nonzero. */
 typedef int (*vault_version_fn)(void *arg, const char *id, const char *path, const char *sha,
                                 const char *url, bool current);
 int vault_list_versions(struct pool *pool, const char *source, const char *repository,

@@ -66,7 +66,7 @@ static void hang_up(struct connection *connection)
     connection->fd = -1;
     connection->broken = true;
     connection_count_no_more(connection);
-    if (connection->by_door) connection->loop->connections.strangers--;
+    if (connection->by_door) connection->loop->connections.by_door--;
 }
 
 void connection_close(struct connection *connection)
@@ -340,7 +340,7 @@ void connection_open(struct loop *loop, int fd, bool by_door)
 {
     const int most = loop->server->options.most_strangers;
     struct connections *all = &loop->connections;
-    if (by_door && all->strangers >= (most > 0 ? most : MOST_STRANGERS)) {
+    if (by_door && all->by_door >= (most > 0 ? most : MOST_STRANGERS)) {
         turn_away(fd);
         return;
     }
@@ -358,7 +358,7 @@ void connection_open(struct loop *loop, int fd, bool by_door)
     event_assign(&connection->writable, loop->base, fd, EV_WRITE | EV_PERSIST, on_writable,
                  connection);
     TAILQ_INSERT_TAIL(&all->all, connection, entry);
-    if (by_door) all->strangers++;
+    if (by_door) all->by_door++;
     if (event_add(&connection->readable, all->idle) != 0) connection_close(connection);
 }
 

@@ -92,7 +92,7 @@ struct connection {
 struct connections {
     TAILQ_HEAD(, connection) all;
     const struct timeval *idle, *linger; /* how long one may be silent */
-    int strangers;                       /* that are there */
+    int by_door;                         /* so many of them are strangers' */
     char *spare;                         /* memory for one that is read from next; NULL: none */
 };
 
